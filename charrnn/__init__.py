@@ -1,0 +1,1 @@
+"""A character-level recurrent language model: train, sample, evaluate."""

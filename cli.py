@@ -1,0 +1,5 @@
+"""The `charrnn-bootstrap` command."""
+
+
+def main() -> None:
+    """Placeholder until the verbs stand."""
