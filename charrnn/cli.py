@@ -1,0 +1,116 @@
+"""The `charrnn` command: finds the verb, loads its module, turns errors into one line and an exit status.
+
+Nothing heavy is imported here: `charrnn --help` must not pay for torch. A verb's module is imported when that
+verb is called, or when its own help is asked for.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+
+import click
+
+from charrnn.errors import CharRNNError
+
+PROGRAM = "charrnn"
+
+# verb -> (module under charrnn.commands, one line of help). A verb whose module is absent is not listed.
+VERBS: dict[str, tuple[str, str]] = {
+    "train": ("train", "Train a network on a text."),
+    "sample": ("sample", "Write text with a trained network."),
+    "eval": ("eval", "Measure a network's loss on a text."),
+    "inspect": ("inspect", "Show what a checkpoint holds."),
+    "import": ("import_", "Convert a checkpoint of the original char-rnn (.t7)."),
+    "corpus": ("corpus", "List and fetch the named corpora; statistics of a text."),
+    "bench": ("bench", "Measure how fast this machine trains and samples."),
+}
+
+
+def _module_name(verb: str) -> str:
+    return f"charrnn.commands.{VERBS[verb][0]}"
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are imported only when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs whose module is there, in the order of `VERBS`."""
+        return [verb for verb in VERBS if importlib.util.find_spec(_module_name(verb)) is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The click command of a verb, imported now; None for an unknown verb."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(_module_name(cmd_name)).command
+        assert isinstance(command, click.Command)  # noqa: S101 - a fault of ours, not of the user
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs in the help, from `VERBS` alone: no verb is imported for it."""
+        rows = [(verb, VERBS[verb][1]) for verb in self.list_commands(ctx)]
+        if rows:
+            with formatter.section("Verbs"):
+                formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the verbs that an unknown one may have meant."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib  # noqa: PLC0415 - only on a mistake
+
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"see {PROGRAM} --help for the list"
+            ctx.fail(f"there is no verb {name!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version  # noqa: PLC0415 - slow, and only needed here
+
+    click.echo(f"{PROGRAM} {version('charrnn-bootstrap')}")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def group() -> None:
+    """Character-level recurrent networks: train, sample, evaluate."""
+
+
+def _closed_pipe() -> int:
+    """The reader of our output went away (`charrnn sample | head`): nothing to say, and nobody to say it to."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    return 141
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs the command line and gives its exit status; `arguments` default to the process's own."""
+    try:
+        result = group.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except CharRNNError as error:
+        click.echo(f"{PROGRAM}: {error}", err=True)
+        return error.exit_code
+    except click.Abort:  # what click makes of Ctrl-C
+        click.echo(f"{PROGRAM}: interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        where = f" (see {context.command_path} --help)" if context is not None else ""
+        click.echo(f"{PROGRAM}: {error.format_message().rstrip('.')}{where}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        return _closed_pipe()
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())

@@ -1,0 +1,347 @@
+"""The network: an embedding or one-hot input, a stack of recurrent layers, a linear decoder.
+
+Everything is plain PyTorch. The recurrent stack is one function (`reference_stack`, type `Stack`); a faster
+implementation of the same function is put in its place by assigning `model.stack`.
+
+The formulas (x: input, h: state, W and U: input and hidden weights, b and d: their biases):
+
+- LSTM, gates in the order i, f, g, o::
+
+    i, f, o = sigmoid(W x + b + U h + d);  g = tanh(W x + b + U h + d)
+    c' = f·c + i·g;  h' = o·tanh(c')
+
+- GRU, gates in the order r, z, n, always h' = (1 - z)·n + z·h::
+
+    r, z = sigmoid(W x + b + U h + d)
+    reset "after"  (cuDNN, torch.nn.GRU):  n = tanh(W x + b + r·(U h + d))
+    reset "before" (the original char-rnn): n = tanh(W x + b + U (r·h) + d)
+
+  The original writes h' = z·n + (1 - z)·h. That is the same network with the sign of z's weights and biases
+  turned (sigmoid(-a) = 1 - sigmoid(a)), which is what an importer has to do.
+
+- RNN::
+
+    h' = tanh(W x + b + U h + d)
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from charrnn.errors import CheckpointError, UsageError
+
+CELLS = {"lstm": 4, "gru": 3, "rnn": 1}
+"""Gates of each kind of cell."""
+
+State: TypeAlias = tuple[Tensor, ...]
+"""What is carried from one window of text to the next: each tensor [layers, B, H]; LSTM (h, c), others (h,)."""
+
+
+class Stack(Protocol):
+    """Runs the recurrent layers over a window; see `reference_stack` for what goes in and out."""
+
+    def __call__(
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        state: State,
+        config: "ModelConfig",
+        *,
+        training: bool,
+        resets: Tensor | None = None,
+    ) -> tuple[Tensor, State]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of a network: with it and the parameters by name, the network is complete.
+
+    vocabulary_size: symbols (V); cell: lstm, gru or rnn; size: hidden units a layer (H); layers: their number;
+    embedding: width of the learned input vectors (E), 0 for one-hot input; dropout: share of units dropped after
+    each layer (the input of the layers from the second on, and the decoder's input), while training;
+    batchnorm: batch normalisation after each layer (torch-rnn); reset: where a GRU's reset gate acts, before
+    or after the matrix product; hidden_bias: whether the second bias (d) is learned or stays zero (torch-rnn
+    has one bias).
+    """
+
+    vocabulary_size: int
+    cell: str = "lstm"
+    size: int = 128
+    layers: int = 2
+    embedding: int = 0
+    dropout: float = 0.0
+    batchnorm: bool = False
+    reset: str = "before"
+    hidden_bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELLS:
+            raise UsageError(f"there is no cell {self.cell!r}: choose one of {', '.join(CELLS)}")
+        if self.reset not in {"before", "after"}:
+            raise UsageError(f"a GRU's reset is 'before' or 'after' the matrix product, not {self.reset!r}")
+        for name in ("vocabulary_size", "size", "layers"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"the network's {name} must be at least 1, not {getattr(self, name)}")
+        if self.embedding < 0:
+            raise UsageError(f"the embedding's width must be 0 (one-hot) or more, not {self.embedding}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout is a share from 0 to less than 1, not {self.dropout}")
+
+    @property
+    def gates(self) -> int:
+        """Gates of the cell (G): the weights of a layer have G·H rows."""
+        return CELLS[self.cell]
+
+    @property
+    def states(self) -> int:
+        """Tensors in the carried state: 2 for an LSTM (h, c), else 1."""
+        return 2 if self.cell == "lstm" else 1
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor of the network by name, with its shape, in the order of `CharRNN.state_dict`."""
+        rows = self.gates * self.size
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.embedding:
+            shapes["embedding.weight"] = (self.vocabulary_size, self.embedding)
+        for layer in range(self.layers):
+            width = self.size if layer else (self.embedding or self.vocabulary_size)
+            shapes[f"layers.{layer}.input.weight"] = (rows, width)
+            shapes[f"layers.{layer}.input.bias"] = (rows,)
+            shapes[f"layers.{layer}.hidden.weight"] = (rows, self.size)
+            shapes[f"layers.{layer}.hidden.bias"] = (rows,)
+            if self.batchnorm:
+                for part in ("weight", "bias", "mean", "variance"):
+                    shapes[f"layers.{layer}.norm.{part}"] = (self.size,)
+        shapes["decoder.weight"] = (self.vocabulary_size, self.size)
+        shapes["decoder.bias"] = (self.vocabulary_size,)
+        return shapes
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with every field."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "ModelConfig":
+        """The inverse of `to_json`; raises CheckpointError for anything else."""
+        if not isinstance(value, dict):
+            raise CheckpointError("the network's description is not a JSON object")
+        kinds: dict[str, Any] = {field.name: field.type for field in fields(cls)}
+        unknown = sorted(set(value) - set(kinds))
+        if unknown:
+            raise CheckpointError(f"the network's description has an unknown key {unknown[0]!r}")
+        for name, item in value.items():
+            kind = kinds[name]
+            fits = isinstance(item, int | float if kind is float else kind)
+            if not fits or (isinstance(item, bool) and kind is not bool):
+                raise CheckpointError(f"the network's description says {name} = {item!r:.40}")
+        try:
+            return cls(**value)
+        except (TypeError, UsageError) as error:
+            raise CheckpointError(f"the network's description does not hold: {error}") from error
+
+
+class _Affine(nn.Module):
+    """A weight and a bias under one name; how they are used is the stack's business."""
+
+    def __init__(self, rows: int, columns: int, *, learned_bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, columns))
+        if learned_bias:
+            self.bias = nn.Parameter(torch.empty(rows))
+        else:
+            self.register_buffer("bias", torch.zeros(rows))
+
+
+class _Norm(nn.Module):
+    """Batch normalisation's scale, shift and running statistics for one layer, all [H]."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+
+
+class _Embedding(nn.Module):
+    def __init__(self, symbols: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(symbols, width))
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: ModelConfig, width: int) -> None:
+        super().__init__()
+        rows = config.gates * config.size
+        self.input = _Affine(rows, width)
+        self.hidden = _Affine(rows, config.size, learned_bias=config.hidden_bias)
+        if config.batchnorm:
+            self.norm = _Norm(config.size)
+
+
+def lstm_step(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of an LSTM layer: gates [B,4H] (W x + b), h and c [B,H] -> new h and c [B,H]."""
+    i, f, g, o = (gates + functional.linear(h, weight, bias)).chunk(4, dim=1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def gru_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor, reset: str) -> Tensor:
+    """One step of a GRU layer: gates [B,3H] (W x + b), h [B,H] -> new h [B,H]."""
+    size = h.shape[1]
+    if reset == "after":
+        hidden = functional.linear(h, weight, bias)
+        r, z = torch.sigmoid(gates[:, : 2 * size] + hidden[:, : 2 * size]).chunk(2, dim=1)
+        n = torch.tanh(gates[:, 2 * size :] + r * hidden[:, 2 * size :])
+    else:
+        hidden = functional.linear(h, weight[: 2 * size], bias[: 2 * size])
+        r, z = torch.sigmoid(gates[:, : 2 * size] + hidden).chunk(2, dim=1)
+        n = torch.tanh(gates[:, 2 * size :] + functional.linear(r * h, weight[2 * size :], bias[2 * size :]))
+    return n + z * (h - n)
+
+
+def rnn_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One step of a tanh layer: gates [B,H] (W x + b), h [B,H] -> new h [B,H]."""
+    return torch.tanh(gates + functional.linear(h, weight, bias))
+
+
+def input_gates(parameters: Mapping[str, Tensor], layer: int, inputs: Tensor) -> Tensor:
+    """W x + b for a whole window.
+
+    inputs: symbols int64 [B,S] (a one-hot product is a gather of columns) or vectors [B,S,width] -> [B,S,G·H].
+    """
+    weight = parameters[f"layers.{layer}.input.weight"]
+    bias = parameters[f"layers.{layer}.input.bias"]
+    if inputs.dtype == torch.int64:
+        return functional.embedding(inputs, weight.t() + bias)
+    return functional.linear(inputs, weight, bias)
+
+
+def between_layers(
+    parameters: Mapping[str, Tensor], layer: int, outputs: Tensor, config: ModelConfig, training: bool
+) -> Tensor:
+    """What happens to a layer's outputs [B,S,H] on their way up: batch normalisation, then inverted dropout."""
+    if config.batchnorm:
+        name = f"layers.{layer}.norm"
+        outputs = functional.batch_norm(
+            outputs.reshape(-1, config.size),
+            parameters[f"{name}.mean"],
+            parameters[f"{name}.variance"],
+            parameters[f"{name}.weight"],
+            parameters[f"{name}.bias"],
+            training=training,
+        ).view_as(outputs)
+    return functional.dropout(outputs, config.dropout, training) if config.dropout else outputs
+
+
+def reference_stack(
+    parameters: Mapping[str, Tensor],
+    inputs: Tensor,
+    state: State,
+    config: ModelConfig,
+    *,
+    training: bool,
+    resets: Tensor | None = None,
+) -> tuple[Tensor, State]:
+    """Runs the recurrent layers over a window: the plain implementation, whose numbers the faster ones must match.
+
+    parameters: every tensor by name (see `ModelConfig.shapes`); inputs: symbols int64 [B,S] where the input is
+    one-hot, else embedded vectors [B,S,E]; state: tensors [layers,B,H]; training: whether dropout and batch
+    statistics are in force; resets: bool [B,S] or None, True where the state is zeroed before that symbol is
+    read. Returns the outputs as the decoder sees them [B,S,H] (dropout applied) and the new state.
+    """
+    final: list[list[Tensor]] = [[] for _ in state]
+    for layer in range(config.layers):
+        gates = input_gates(parameters, layer, inputs)
+        inputs, last = _run_layer(
+            parameters, layer, gates, [part[layer] for part in state], config=config, resets=resets
+        )
+        inputs = between_layers(parameters, layer, inputs, config, training)
+        for part, value in zip(final, last, strict=True):
+            part.append(value)
+    return inputs, tuple(torch.stack(part) for part in final)
+
+
+def _run_layer(
+    parameters: Mapping[str, Tensor],
+    layer: int,
+    gates: Tensor,
+    state: list[Tensor],
+    *,
+    config: ModelConfig,
+    resets: Tensor | None,
+) -> tuple[Tensor, list[Tensor]]:
+    """One layer over the window: gates [B,S,G·H], state tensors [B,H] -> outputs [B,S,H], last state."""
+    weight = parameters[f"layers.{layer}.hidden.weight"]
+    bias = parameters[f"layers.{layer}.hidden.bias"]
+    outputs = []
+    for position, step in enumerate(gates.unbind(1)):
+        if resets is not None:
+            keep = (~resets[:, position]).to(step.dtype).unsqueeze(1)
+            state = [part * keep for part in state]
+        if config.cell == "lstm":
+            state = list(lstm_step(step, state[0], state[1], weight, bias))
+        elif config.cell == "gru":
+            state = [gru_step(step, state[0], weight, bias, config.reset)]
+        else:
+            state = [rnn_step(step, state[0], weight, bias)]
+        outputs.append(state[0])
+    return torch.stack(outputs, 1), state
+
+
+class CharRNN(nn.Module):
+    """A character-level language model.
+
+    >>> model = CharRNN(ModelConfig(vocabulary_size=65))
+    >>> logits, state = model(tokens, model.initial_state(batch=tokens.shape[0]))
+
+    The parameters of a new network are not initialised by the constructor but by `initialise`.
+    """
+
+    def __init__(self, config: ModelConfig, *, stack: Stack = reference_stack) -> None:
+        super().__init__()
+        self.config = config
+        self.stack = stack
+        if config.embedding:
+            self.embedding = _Embedding(config.vocabulary_size, config.embedding)
+        first = config.embedding or config.vocabulary_size
+        self.layers = nn.ModuleList(_Layer(config, config.size if layer else first) for layer in range(config.layers))
+        self.decoder = _Affine(config.vocabulary_size, config.size)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every parameter and buffer by name: what the stack is given, and what a checkpoint keeps."""
+        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros: one tensor [layers, batch, H] for each part of the state."""
+        like = self.decoder.weight
+        shape = (self.config.layers, batch, self.config.size)
+        return tuple(torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(self.config.states))
+
+    def hidden(self, tokens: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        """The stack's outputs [B,S,H] for tokens int64 [B,S], and the state after them."""
+        parameters = self.tensors()
+        inputs = tokens
+        if self.config.embedding:
+            inputs = functional.embedding(tokens, parameters["embedding.weight"])
+        return self.stack(parameters, inputs, state, self.config, training=self.training, resets=resets)
+
+    def forward(self, tokens: Tensor, state: State | None = None, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        """Logits of each next symbol.
+
+        tokens: int64 [B,S]; state: as `initial_state` or as returned by the call before, None for zeros;
+        resets: bool [B,S], True where the state is zeroed before that symbol is read.
+        Returns (logits [B,S,V], state). The state is part of the graph: detach it to cut the gradient.
+        """
+        if state is None:
+            state = self.initial_state(tokens.shape[0])
+        outputs, state = self.hidden(tokens, state, resets)
+        return functional.linear(outputs, self.decoder.weight, self.decoder.bias), state
+
+    def parameter_count(self) -> int:
+        """The number of learned figures."""
+        return sum(parameter.numel() for parameter in self.parameters())
