@@ -75,7 +75,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches in one pass."""
-        return -(-self.length // self.sequence_length)
+        return math.ceil(self.length / self.sequence_length)
 
     @property
     def symbols(self) -> int:
@@ -177,7 +177,7 @@ def make_splits(
     reset_on: NDArray[np.int64] | None = None,
     evaluation_streams: int | None = None,
 ) -> Splits:
-    """The parts of `ids` for batches of `batch_size` streams × `sequence_length` symbols.
+    """The parts of `ids` for batches of `batch_size` streams of `sequence_length` symbols.
 
     The test part is what the two fractions leave. `evaluation_streams` (contiguous only; default the batch
     size) is the number of streams that validation and test are read as, each beginning with a zero state: 1
@@ -198,9 +198,24 @@ def make_splits(
         "sequence_length": sequence_length,
     }
     if kind == "interleaved":
-        return _interleaved(ids, batch_size, sequence_length, fractions, reset_on, description)
+        return _interleaved(
+            ids,
+            batch_size=batch_size,
+            sequence_length=sequence_length,
+            fractions=fractions,
+            reset_on=reset_on,
+            description=description,
+        )
     streams = batch_size if evaluation_streams is None else evaluation_streams
-    return _contiguous(ids, batch_size, sequence_length, fractions, reset_on, max(1, streams), description)
+    return _contiguous(
+        ids,
+        batch_size=batch_size,
+        sequence_length=sequence_length,
+        fractions=fractions,
+        reset_on=reset_on,
+        evaluation_streams=max(1, streams),
+        description=description,
+    )
 
 
 def _fractions(kind: str, train: float | None, validation: float | None) -> _Fractions:
@@ -222,8 +237,8 @@ def _fractions(kind: str, train: float | None, validation: float | None) -> _Fra
 
 def _too_short(symbols: int, batch_size: int, sequence_length: int, need: int) -> CorpusError:
     return CorpusError(
-        f"the text is too short: it has {symbols:,} characters, and batches of {batch_size} × sequences of"
-        f" {sequence_length} need at least {need:,}; use more text, or a smaller --batch-size or"
+        f"the text is too short: it has {symbols:,} characters, and one batch of {batch_size}"
+        f" sequences of {sequence_length}, with some left to validate on, needs at least {need:,}; use more text, or a smaller --batch-size or"
         " --sequence-length"
     )
 
@@ -231,14 +246,16 @@ def _too_short(symbols: int, batch_size: int, sequence_length: int, need: int) -
 def _few(batches: int) -> tuple[str, ...]:
     if batches >= FEW_BATCHES:
         return ()
-    return (
+    message = (
         f"less than {FEW_BATCHES} batches in the data in total ({batches}): this is very little text;"
-        " a smaller --batch-size or --sequence-length is probably better",
+        " a smaller --batch-size or --sequence-length is probably better"
     )
+    return (message,)
 
 
 def _interleaved(
     ids: NDArray[Any],
+    *,
     batch_size: int,
     sequence_length: int,
     fractions: _Fractions,
@@ -285,6 +302,7 @@ def _interleaved(
 
 def _contiguous(
     ids: NDArray[Any],
+    *,
     batch_size: int,
     sequence_length: int,
     fractions: _Fractions,

@@ -6,12 +6,13 @@ import codecs
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from charrnn.errors import CorpusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     from numpy.typing import NDArray
 
 Kind = Literal["characters", "bytes"]
@@ -55,8 +56,6 @@ class Vocabulary:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The smallest unsigned type that holds every number of this vocabulary."""
-        import numpy as np
-
         return np.dtype(np.uint8 if len(self) <= 1 << 8 else np.uint16 if len(self) <= 1 << 16 else np.uint32)
 
     def units(self, text: str | bytes) -> str:
@@ -72,8 +71,6 @@ class Vocabulary:
 
     def encode(self, text: str | bytes, *, skip_unknown: bool = False) -> NDArray[np.int64]:
         """The numbers of the text's symbols, int64[n]; an unknown symbol is an error unless skipped."""
-        import numpy as np
-
         units = self.units(text)
         numbers = np.fromiter((self._index.get(unit, -1) for unit in units), np.int64, len(units))
         if skip_unknown:
@@ -93,8 +90,6 @@ class Vocabulary:
 
     def table(self) -> NDArray[np.int32]:
         """For each code point (or byte) its number, or -1: int32[1114112] or int32[256]."""
-        import numpy as np
-
         table = np.full(256 if self.kind == "bytes" else CODE_POINTS, -1, np.int32)
         table[[ord(symbol) for symbol in self.symbols]] = np.arange(len(self), dtype=np.int32)
         return table
