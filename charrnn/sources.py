@@ -187,7 +187,7 @@ def _spool(name: str, stream: IO[bytes], folder: Path | None) -> Source:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     # It lives as long as the source does, and has no name, so nothing is left behind.
-    spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY, dir=folder and str(folder))  # noqa: SIM115
+    spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY, dir=str(folder) if folder else None)  # noqa: SIM115
     try:
         while chunk := stream.read(CHUNK):
             spool.write(chunk)
