@@ -3,6 +3,7 @@
 It is not the truth about what is running: the cloud is (`ps`, `down` and `sweep` ask the provider).
 """
 
-from bootstrap.ledger.store import Ledger, default_path
+from bootstrap.ledger.files import DamagedLedgerError, default_path
+from bootstrap.ledger.store import Ledger, new_run_id
 
-__all__ = ["Ledger", "default_path"]
+__all__ = ["DamagedLedgerError", "Ledger", "default_path", "new_run_id"]

@@ -34,6 +34,7 @@ CREATE TABLE phases (
     id           INTEGER PRIMARY KEY,
     host_id      INTEGER NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
     source       TEXT NOT NULL CHECK (source IN ('host', 'launcher')),
+    parent       INTEGER REFERENCES phases (id) ON DELETE CASCADE, -- the phase it happened inside of, where there is one
     path         TEXT NOT NULL,              -- install/packages/lock: a parent contains its children
     category     TEXT NOT NULL CHECK (category IN ('wait', 'network', 'disk', 'compute', 'mixed')),
     status       TEXT NOT NULL CHECK (status IN ('open', 'ok', 'failed', 'skipped', 'unchanged')),

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import sqlite3
+import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import platformdirs
 
 from bootstrap import __version__, clock
 from bootstrap.errors import LedgerError
+from bootstrap.ledger import files, phases
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from bootstrap.events import Event
 
-VERSION = 1
-_SCHEMA = Path(__file__).with_name("schema.sql")
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is read wrongly aloud
-
-
-def default_path() -> Path:
-    """Return where this user's ledger is."""
-    return platformdirs.user_state_path("charrnn-bootstrap") / "ledger.sqlite"
 
 
 def new_run_id() -> str:
@@ -37,36 +29,22 @@ def new_run_id() -> str:
 
 
 class Ledger:
-    """Runs, hosts, phases, facts and calls. Every write is one transaction."""
+    """Runs, hosts, phases, facts and calls. Every write is one transaction; threads may share one ledger."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        """Open the ledger at `path`, made if it is not there.
+    def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
+        """Open the ledger at `path`, made if it is not there (`read_only`: an absent one reads as empty).
 
-        Raises LedgerError when it cannot be opened, was written by a newer version, or is damaged.
+        A damaged file is set aside under another name and a new ledger begun, which `set_aside` then tells;
+        a reader leaves it where it is and raises. Raises LedgerError when the ledger cannot be opened, or was
+        written by a newer version of this tool.
         """
-        self.path = path or default_path()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._migrate()
-        except (OSError, sqlite3.Error) as error:
-            raise LedgerError(f"cannot open the ledger {self.path}: {error}") from error
-
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise LedgerError(
-                f"the ledger {self.path} was written by a newer version (format {version}, this one knows {VERSION})",
-                remedy="upgrade charrnn-bootstrap",
-            )
-        if version == 0:
-            self._db.executescript(
-                f"BEGIN IMMEDIATE;\n{_SCHEMA.read_text()}\nPRAGMA user_version = {VERSION};\nCOMMIT;"
-            )
+        self.path = path or files.default_path()
+        self.set_aside: Path | None = None
+        self._lock = threading.RLock()
+        if read_only:
+            self._db = files.open_for_reading(self.path)
+        else:
+            self._db, self.set_aside = files.open_for_writing(self.path)
 
     def __enter__(self) -> Ledger:
         return self
@@ -78,20 +56,20 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        with self._lock:
+            self._db.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
+        with self._lock, files.explained(self.path, "write"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise LedgerError(f"cannot write the ledger {self.path}: {error}") from error
 
     def start_run(
         self,
@@ -145,7 +123,7 @@ class Ledger:
     def record_fact(self, host_id: int, name: str, value: Any) -> None:
         """Record something found out about a host; the last word counts."""
         with self._transaction() as db:
-            _put_fact(db, host_id, name, value)
+            phases.put_fact(db, host_id, name, value)
 
     def replace_phases(self, host_id: int, source: str, events: Iterable[Event]) -> None:
         """Store a host's stream of events, instead of what an earlier copy of the same stream held.
@@ -154,9 +132,7 @@ class Ledger:
         """
         with self._transaction() as db:
             db.execute("DELETE FROM phases WHERE host_id = ? AND source = ?", (host_id, source))
-            rows: dict[str, int] = {}
-            for event in events:
-                _store(db, host_id, source, event, rows)
+            phases.store(db, host_id, source, events)
 
     def record_intent(self, run_id: str, action: str, parameters: Any, token: str | None = None) -> int:
         """Record that a call to the cloud is about to be made; the number is for `record_outcome`."""
@@ -177,49 +153,12 @@ class Ledger:
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Read rows; for the report, which only reads."""
-        try:
+        with self._lock, files.explained(self.path, "read"):
             return self._db.execute(query, parameters).fetchall()
-        except sqlite3.Error as error:
-            raise LedgerError(f"cannot read the ledger {self.path}: {error}") from error
 
-
-def _put_fact(db: sqlite3.Connection, host_id: int, name: str, value: Any) -> None:
-    db.execute(
-        "INSERT INTO facts (host_id, name, value) VALUES (?, ?, ?)"
-        " ON CONFLICT (host_id, name) DO UPDATE SET value = excluded.value",
-        (host_id, name, json.dumps(value, ensure_ascii=False)),
-    )
-
-
-def _store(db: sqlite3.Connection, host_id: int, source: str, event: Event, rows: dict[str, int]) -> None:
-    """Store one event; `rows` remembers which row each open phase is."""
-    moment, body = event.instant, event.body
-    if event.event == "start":
-        cursor = db.execute(
-            "INSERT INTO phases (host_id, source, path, category, status, boot, started, started_wall)"
-            " VALUES (?, ?, ?, ?, 'open', ?, ?, ?)",
-            (
-                host_id,
-                source,
-                body["phase"],
-                body.get("category", "mixed"),
-                moment.boot,
-                moment.at,
-                moment.wall,
-            ),
-        )
-        rows[body["phase"]] = int(cursor.lastrowid or 0)
-    elif event.event == "end" and body.get("phase") in rows:
-        # A phase that ends in another boot than it began in has no length that could be known.
-        db.execute(
-            "UPDATE phases SET status = ?, ended = CASE WHEN boot = ? THEN ? END, detail = ? WHERE id = ?",
-            (
-                body["status"],
-                moment.boot,
-                moment.at,
-                json.dumps(body.get("detail", {})),
-                rows.pop(body["phase"]),
-            ),
-        )
-    elif event.event == "fact":
-        _put_fact(db, host_id, str(body["name"]), body["value"])
+    def stream(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Read rows one by one as plain tuples, for what is too long to hold; not while other threads write."""
+        with files.explained(self.path, "read"):
+            cursor = self._db.cursor()
+            cursor.row_factory = None
+            yield from cursor.execute(query, parameters)
