@@ -1,0 +1,1 @@
+"""Where commands run: this machine, or another one over SSH. One small protocol for both."""

@@ -1,0 +1,156 @@
+"""This machine as a host."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from bootstrap.hosts.base import TIMED_OUT, CommandError, Result, TransferError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import PurePath
+
+
+class LocalHost:
+    """Runs commands on this machine, each in a process group of its own, so that a time limit ends all of it."""
+
+    def __init__(self, name: str = "local", *, clean_env: Mapping[str, str] | None = None) -> None:
+        """Make a host called `name`. With `clean_env`, commands get that environment and nothing of this process's."""
+        self.name = name
+        self._base = clean_env
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        input: str | None = None,  # noqa: A002  (the protocol's name)
+        on_line: Callable[[str], None] | None = None,
+    ) -> Result:
+        """See `Host.run`."""
+        started = time.monotonic()
+        base = os.environ if self._base is None else self._base
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write((input or "").encode())
+            stdin.seek(0)
+            try:
+                process = subprocess.Popen(
+                    list(argv),
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env={**base, **(env or {})},
+                    process_group=0,
+                )
+            except OSError as error:
+                message = f"{self.name}: cannot run {argv[0]}: {error.strerror}"
+                raise CommandError(message, argv=argv) from error
+        with process:
+            try:
+                stdout, stderr, in_time = _follow(process, None if timeout is None else started + timeout, on_line)
+            except BaseException:  # Ctrl-C reaches our group, not the command's
+                _end(process)
+                raise
+            if not in_time:
+                _end(process)
+            code = process.wait()
+        exit_code = TIMED_OUT if not in_time else code if code >= 0 else 128 - code
+        return Result(exit_code, stdout, stderr, time.monotonic() - started)
+
+    def put(self, local: Path, remote: PurePath, mode: int | None = None) -> None:
+        """See `Host.put`."""
+        _copy(local, Path(remote), mode)
+
+    def get(self, remote: PurePath, local: Path) -> None:
+        """See `Host.get`."""
+        _copy(Path(remote), local, None)
+
+
+def _follow(
+    process: subprocess.Popen[bytes], deadline: float | None, on_line: Callable[[str], None] | None
+) -> tuple[str, str, bool]:
+    """Read both streams until the command has ended; False where the deadline came first.
+
+    A command that left a daemon behind (a tmux server) ends without its pipes being closed: that is not waited for.
+    """
+    streams: tuple[IO[bytes], ...] = tuple(pipe for pipe in (process.stdout, process.stderr) if pipe is not None)
+    parts: dict[int, list[bytes]] = {pipe.fileno(): [] for pipe in streams}
+    rest: dict[int, bytes] = dict.fromkeys(parts, b"")
+    ended = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(ended, selectors.EVENT_READ)
+            for number in parts:
+                os.set_blocking(number, False)
+                selector.register(number, selectors.EVENT_READ)
+            open_pipes, running = set(parts), True
+            while running:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                ready = {key.fd for key, _ in selector.select(left)}
+                running = ended not in ready and bool(ready)
+                for number in sorted(open_pipes & (ready if running else open_pipes)):
+                    if not _drain(number, parts[number], rest, on_line):
+                        selector.unregister(number)
+                        open_pipes.discard(number)
+            in_time = bool(ready)
+    finally:
+        os.close(ended)
+    for number, tail in rest.items():
+        if tail and on_line:
+            on_line(tail.decode(errors="replace"))
+        del number
+    stdout, stderr = (b"".join(parts[pipe.fileno()]).decode(errors="replace") for pipe in streams)
+    return stdout, stderr, in_time
+
+
+def _drain(
+    number: int, parts: list[bytes], rest: dict[int, bytes], on_line: Callable[[str], None] | None
+) -> bool:
+    """Read what a pipe holds now; False when its writers have closed it."""
+    while True:
+        try:
+            data = os.read(number, 65536)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        parts.append(data)
+        if on_line:
+            *lines, rest[number] = (rest[number] + data).split(b"\n")
+            for line in lines:
+                on_line(line.decode(errors="replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the whole group to end, then make it."""
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _copy(source: Path, target: Path, mode: int | None) -> None:
+    part = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, part)
+        part.chmod(source.stat().st_mode & 0o777 if mode is None else mode)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise TransferError(f"cannot copy {source} to {target}: {error.strerror}") from error
