@@ -80,7 +80,9 @@ class Host(Protocol):
         """Copy a file of the host here, whole or not at all. Raises HostError."""
 
 
-def check(host: Host, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> str:
+def check(
+    host: Host, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float | None = None
+) -> str:
     """Run a command that must succeed and return its standard output. Raises CommandError with its last line."""
     result = host.run(argv, env=env, timeout=timeout)
     if not result.ok:

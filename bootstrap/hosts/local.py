@@ -104,17 +104,14 @@ def _follow(
             in_time = bool(ready)
     finally:
         os.close(ended)
-    for number, tail in rest.items():
-        if tail and on_line:
+    for tail in filter(None, rest.values()):
+        if on_line:
             on_line(tail.decode(errors="replace"))
-        del number
     stdout, stderr = (b"".join(parts[pipe.fileno()]).decode(errors="replace") for pipe in streams)
     return stdout, stderr, in_time
 
 
-def _drain(
-    number: int, parts: list[bytes], rest: dict[int, bytes], on_line: Callable[[str], None] | None
-) -> bool:
+def _drain(number: int, parts: list[bytes], rest: dict[int, bytes], on_line: Callable[[str], None] | None) -> bool:
     """Read what a pipe holds now; False when its writers have closed it."""
     while True:
         try:

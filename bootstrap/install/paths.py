@@ -1,4 +1,4 @@
-"""Every path that the install makes or reads, in one place. Whose they are: the prefix is root's, the home the user's."""
+"""Every path that the install makes or reads, in one place: the prefix is root's, the home the user's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Prefix:
 
     @property
     def cache(self) -> Path:
-        """uv's cache, on the same file system so that files are linked and not copied. Gone at the end."""
+        """The cache of uv, on the same file system so that files are linked and not copied. Gone at the end."""
         return self.root / "cache"
 
     @property
