@@ -117,7 +117,7 @@ class Options:
         fixed=True,
     )
     max_vocabulary: int = _flag(
-        2048,
+        10_000,
         "more distinct characters than this, and bytes are used instead, with a message",
         SOURCE,
         minimum=2,

@@ -36,7 +36,7 @@ def initialise(model: CharRNN, scheme: str, generator: torch.Generator | None = 
             elif scheme == "torch-rnn" and name.startswith("layers."):
                 _torch_rnn(model, name, parameter, generator)
             elif scheme == "pytorch" and name.endswith("hidden.weight"):
-                for gate in parameter.split(size):
+                for gate in parameter.view(-1, size, size):
                     nn.init.orthogonal_(gate, generator=generator)
             else:
                 bound = 1 / math.sqrt(size)
@@ -164,7 +164,7 @@ def restore_memory(optimiser: Optimiser, saved: dict[str, Tensor]) -> None:
 
 
 def make_schedule(options: Options, *, per_epoch: int, total: int) -> Callable[[int], float]:
-    """iteration (from 1) -> learning rate.
+    """Gives the learning rate of an iteration (the first is 1).
 
     per_epoch: iterations in an epoch; total: iterations of the whole run. A decay is by epochs, as the
     originals have it: at the end of epoch `after` and of every `every`-th from there.
