@@ -63,7 +63,7 @@ class Host(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        input: str | None = None,  # noqa: A002  (the name that subprocess.run gave it)
+        input: bytes | None = None,  # noqa: A002  (the name that subprocess.run gave it)
         on_line: Callable[[str], None] | None = None,
     ) -> Result:
         """Run a command to its end and return what came of it, whatever its exit code.

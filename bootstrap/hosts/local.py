@@ -33,14 +33,14 @@ class LocalHost:
         *,
         env: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        input: str | None = None,  # noqa: A002  (the protocol's name)
+        input: bytes | None = None,  # noqa: A002  (the protocol's name)
         on_line: Callable[[str], None] | None = None,
     ) -> Result:
         """See `Host.run`."""
         started = time.monotonic()
         base = os.environ if self._base is None else self._base
         with tempfile.TemporaryFile() as stdin:
-            stdin.write((input or "").encode())
+            stdin.write(input or b"")
             stdin.seek(0)
             try:
                 process = subprocess.Popen(
