@@ -1,0 +1,335 @@
+"""What differs between distros, as data: `distros/*.yml`, one file a distro.
+
+A file may say `like: NAME`: then it is laid over that file (mappings key by key, anything else replaced; `identify`
+is never inherited), and each of its `releases` is laid over the file once more. What comes out is a `Release`: all
+that is known of one version of one distro.
+
+A machine is matched by its os-release: first by ID and, where a file asks for one, VARIANT_ID, then by ID_LIKE. The
+release is the one whose key is VERSION_ID or begins it (`9` for 9.6). A version that no release names is taken for
+the nearest older one, else for the default, and the match says so: `listed` is False.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bootstrap import resources, yamlfile
+from bootstrap.errors import UnsupportedSystemError, UsageError
+from bootstrap.packages.needs import NEEDS
+from bootstrap.system.software import version_key
+from bootstrap.yamlfile import Marked, YamlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bootstrap.system.os_release import OsRelease
+
+Manager = Literal["apt", "dnf", "zypper"]
+Billing = Literal["second", "hour"]
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
+"""The versions of Python that the pinned torch and the project run on."""
+
+
+def _words(value: Any) -> Any:
+    """Let a single word stand for a list of one, and nothing for an empty list."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=_hyphens, populate_by_name=True, strict=False
+    )
+
+
+class Identify(_Model):
+    """Whose os-release this is: any of the IDs and, where variants are named, any of those as VARIANT_ID."""
+
+    id: Words
+    variant: Words = ()
+
+
+class PythonPackages(_Model):
+    """A Python that the distro has: the command it gives, its version, and the packages that bring it with `venv`."""
+
+    command: str
+    packages: Words
+    version: str = ""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check_version(self) -> PythonPackages:
+        version = version_key(self.python_version)
+        if not OLDEST_PYTHON <= version <= NEWEST_PYTHON:
+            known = f"{'.'.join(map(str, OLDEST_PYTHON))} to {'.'.join(map(str, NEWEST_PYTHON))}"
+            raise ValueError(f"{self.command}: say which version it is (version: {known})")
+        return self
+
+    @property
+    def python_version(self) -> str:
+        """Return the version: as written, else as the command's name has it."""
+        return self.version or self.command.removeprefix("python")
+
+
+class Image(_Model):
+    """Where EC2's images are found: a public SSM parameter, and owner + name pattern for where that fails.
+
+    `{arch}` in both is replaced by the distro's word for the architecture (`architectures`, keyed by EC2's own).
+    """
+
+    owner: str
+    name: str
+    ssm: str | None = None
+    architectures: dict[str, str] = {"x86_64": "x86_64", "arm64": "arm64"}
+
+    def name_for(self, architecture: str) -> str:
+        """Return the pattern for describe_images' filter `name`."""
+        return self._fill(self.name, architecture)
+
+    def ssm_for(self, architecture: str) -> str | None:
+        """Return the name of the SSM parameter that holds the newest image's id; None: nobody publishes one."""
+        return self._fill(self.ssm, architecture) if self.ssm else None
+
+    def _fill(self, pattern: str, architecture: str) -> str:
+        if architecture not in self.architectures:
+            known = ", ".join(self.architectures)
+            raise UsageError(f"no image is known for architecture {architecture!r}", remedy=f"known: {known}")
+        return pattern.replace("{arch}", self.architectures[architecture])
+
+
+class Ec2(_Model):
+    """How the distro appears on EC2. `root_gib`: the smallest root volume that the stack fits on (CPU)."""
+
+    user: str
+    image: Image
+    root_gib: int = Field(default=16, ge=8)
+    root_gib_gpu: int = Field(default=50, ge=30)
+    billing: Billing = "second"
+
+
+class NvidiaStep(_Model):
+    """One step of a driver recipe: exactly one of its keys is given.
+
+    `install`: packages, `same-version-as` another where that is given. `repository`: URL of a .repo file (dnf), of a
+    repository (zypper), of a keyring .deb (apt). `enable`: repository ids (dnf). `module`: a module stream (dnf).
+    """
+
+    install: Words = ()
+    repository: str | None = None
+    enable: Words = ()
+    module: str | None = None
+    same_version_as: str | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> NvidiaStep:
+        given = [bool(self.install), bool(self.repository), bool(self.enable), bool(self.module)]
+        if sum(given) != 1:
+            raise ValueError("a step has exactly one of install, repository, enable, module")
+        if self.same_version_as and not self.install:
+            raise ValueError("same-version-as goes with install")
+        return self
+
+
+class Nvidia(_Model):
+    """How the driver is installed, step by step; `bootstrap/packages/nvidia.py` fills in `{kernel}` and its like."""
+
+    steps: tuple[NvidiaStep, ...]
+    reboot: bool = True
+    source: str = ""
+
+
+class Release(_Model):
+    """All that is known of one version of one distro."""
+
+    distro: str
+    version: str
+    title: str
+    manager: Manager
+    packages: dict[str, Words]
+    python: tuple[PythonPackages, ...] = ()
+    managed_python: str = "3.12"
+    first_boot: Words = ()
+    registration: str | None = None
+    ec2: Ec2 | None = None
+    nvidia: Nvidia | None = None
+    refuse: str | None = None
+    glibc: str | None = None
+
+    @field_validator("packages")
+    @classmethod
+    def _check_needs(cls, packages: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        missing = [need for need in NEEDS if need not in packages]
+        if missing:
+            raise ValueError(f"no word about {', '.join(missing)} (write null where the distro has none)")
+        return packages
+
+    @property
+    def name(self) -> str:
+        """Return the name on the command line: `rhel:9`."""
+        return f"{self.distro}:{self.version}"
+
+
+class Distro(_Model):
+    """A distro with its releases, newest last, as the file lists them."""
+
+    name: str
+    title: str
+    identify: Identify
+    releases: dict[str, Release]
+    default: str
+
+    def release(self, version: str | None = None) -> Release:
+        """Return a release by its key, or the default one."""
+        key = version or self.default
+        if key not in self.releases:
+            meant = yamlfile.nearest(key, self.releases)
+            known = f"known: {', '.join(self.releases)}" + (f"; did you mean {meant}?" if meant else "")
+            raise UsageError(f"{self.name} has no release {key!r}", remedy=known)
+        return self.releases[key]
+
+
+class Match(_Model):
+    """The distro of a machine. `listed`: its very version is known; `by`: which field of os-release told."""
+
+    distro: Distro
+    release: Release
+    by: Literal["ID", "ID_LIKE"]
+    listed: bool
+
+
+_RELEASE_KEYS = tuple(_hyphens(key) for key in Release.model_fields if key not in ("distro", "version"))
+_KNOWN: dict[yamlfile.Keys, tuple[str, ...]] = {
+    (): (*_RELEASE_KEYS, "like", "identify", "releases"),
+    ("identify",): tuple(Identify.model_fields),
+    ("packages",): tuple(NEEDS),
+    ("python", "*"): tuple(PythonPackages.model_fields),
+    ("ec2",): tuple(_hyphens(key) for key in Ec2.model_fields),
+    ("ec2", "image"): tuple(Image.model_fields),
+    ("nvidia",): tuple(Nvidia.model_fields),
+    ("nvidia", "steps", "*"): tuple(_hyphens(key) for key in NvidiaStep.model_fields),
+}
+_FILE_KEYS = {"like", "identify", "releases"}
+
+
+def load_all(folder: Path | None = None) -> dict[str, Distro]:
+    """Read every file of `folder` (ours by default), by name. A mistake names file, line and key."""
+    return _load(folder or resources.root() / "distros")
+
+
+@functools.lru_cache(maxsize=8)
+def _load(folder: Path) -> dict[str, Distro]:
+    files = {path.stem: yamlfile.read(path) for path in sorted(folder.glob("*.yml"))}
+    if not files:
+        raise YamlError(f"{folder}: no distro files (*.yml) here")
+    return {name: _distro(name, files) for name in files}
+
+
+def match(os_release: OsRelease, distros: dict[str, Distro] | None = None) -> Match:
+    """Find a machine's distro and release; none: UnsupportedSystemError, with what a bug report needs."""
+    known = load_all() if distros is None else distros
+    for word, by in ((os_release.id, "ID"), *((like, "ID_LIKE") for like in os_release.id_like)):
+        candidates = [distro for distro in known.values() if word in distro.identify.id]
+        special = [distro for distro in candidates if os_release.variant_id in distro.identify.variant]
+        plain = [distro for distro in candidates if not distro.identify.variant]
+        for distro in (*special, *plain):
+            version = os_release.version_id if by == "ID" else ""
+            key, listed = _release_key(distro, version)
+            return Match(
+                distro=distro, release=distro.releases[key], by="ID" if by == "ID" else "ID_LIKE", listed=listed
+            )
+    raise UnsupportedSystemError(
+        f"unknown distro: ID={os_release.id} ID_LIKE={' '.join(os_release.id_like)} VERSION_ID={os_release.version_id}",
+        remedy="--omit-dependency-installation installs the rest and lists the packages to install by hand",
+    )
+
+
+def find(name: str, distros: dict[str, Distro] | None = None) -> Release:
+    """Return the release that the command line names: `ubuntu` (the default one) or `ubuntu:22.04`."""
+    known = load_all() if distros is None else distros
+    word, _, version = name.partition(":")
+    if word not in known:
+        meant = yamlfile.nearest(word, known)
+        hint = f"did you mean {meant}? " if meant else ""
+        raise UsageError(f"unknown distro {word!r}", remedy=f"{hint}known: {', '.join(known)}")
+    return known[word].release(version or None)
+
+
+def _release_key(distro: Distro, version: str) -> tuple[str, bool]:
+    fitting = [key for key in distro.releases if version == key or version.startswith(f"{key}.")]
+    if fitting:
+        return max(fitting, key=len), True
+    if "rolling" in distro.releases:
+        return "rolling", True
+    numbers = version_key(version)
+    older = [key for key in distro.releases if version_key(key) and version_key(key) <= numbers]
+    return (max(older, key=version_key) if older and numbers else distro.default), False
+
+
+def _distro(name: str, files: dict[str, Marked]) -> Distro:
+    whole = _inherited(name, files, ())
+    own = files[name]
+    base = Marked({k: v for k, v in whole.value.items() if k not in _FILE_KEYS}, whole.places)
+    releases, defaults = {}, []
+    entries = own.value.get("releases")
+    if not isinstance(entries, dict) or not entries:
+        raise YamlError(f"{own.place(('releases',))}: releases: missing: name at least one version")
+    for version in entries:
+        if entries[version] is None:
+            entries[version] = {}
+        if not isinstance(entries[version], dict):
+            raise YamlError(f"{own.place(('releases', version))}: releases.{version}: must be a mapping")
+        laid = yamlfile.merge(base, yamlfile.part(own, ("releases", version)))
+        if laid.value.pop("default", False) is True:
+            defaults.append(version)
+        laid.value |= {"distro": name, "version": version}
+        releases[version] = _validated(Release, laid)
+    if len(defaults) > 1:
+        raise YamlError(f"{own.place(('releases', defaults[1]))}: releases: two defaults: {', '.join(defaults)}")
+    identify = own.value.get("identify")
+    if not isinstance(identify, dict):
+        raise YamlError(f"{own.place(('identify',))}: identify: missing: say whose os-release this is (id: NAME)")
+    return Distro(
+        name=name,
+        title=str(whole.value["title"]),
+        identify=_validated(Identify, yamlfile.part(own, ("identify",)), ("identify",)),
+        releases=releases,
+        default=defaults[0] if defaults else list(releases)[-1],
+    )
+
+
+def _inherited(name: str, files: dict[str, Marked], above: tuple[str, ...]) -> Marked:
+    own = files[name]
+    like = own.value.get("like")
+    if like is None:
+        return own
+    place = own.place(("like",))
+    if like not in files:
+        meant = yamlfile.nearest(str(like), files)
+        raise YamlError(f"{place}: like: no file {like}.yml", remedy=f"did you mean {meant}?" if meant else None)
+    if like in (*above, name):
+        raise YamlError(f"{place}: like: goes round in a circle: {' → '.join((*above, name, like))}")
+    below = _inherited(like, files, (*above, name))
+    inherited = Marked({k: v for k, v in below.value.items() if k not in _FILE_KEYS}, below.places)
+    return yamlfile.merge(inherited, own)
+
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def _validated(model: type[_M], marked: Marked, at: yamlfile.Keys = ()) -> _M:
+    try:
+        return model.model_validate(marked.value)
+    except ValidationError as error:
+        known = {keys[len(at) :]: words for keys, words in _KNOWN.items() if keys[: len(at)] == at}
+        raise yamlfile.explain(error, marked, known) from error
