@@ -30,7 +30,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """e to the loss; infinite where that is beyond a float."""
+        """The exponential of the loss; infinite where that is beyond a float."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
