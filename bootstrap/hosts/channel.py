@@ -1,0 +1,109 @@
+"""Following one command on an SSH channel: both streams, line by line, to its end or to its time limit."""
+
+from __future__ import annotations
+
+import codecs
+import selectors
+import time
+from typing import TYPE_CHECKING
+
+from bootstrap.hosts.base import TIMED_OUT, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import paramiko
+
+_LOOK = 1.0  # seconds between looks at whether the connection still stands
+_GRACE = 2.0  # seconds for the last output after the exit code came; a daemon may hold the streams for ever
+
+
+class _Stream:
+    """What one stream said, whole and as lines."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace")
+        self._on_line = on_line
+        self._rest = ""
+        self.parts: list[str] = []
+
+    def take(self, data: bytes) -> None:
+        text = self._decode.decode(data)
+        self.parts.append(text)
+        if self._on_line:
+            *lines, self._rest = (self._rest + text).split("\n")
+            for line in lines:
+                self._on_line(line)
+
+    def end(self) -> None:
+        if self._rest and self._on_line:
+            self._on_line(self._rest)
+
+
+def follow(
+    channel: paramiko.Channel,
+    data: bytes,
+    timeout: float | None,
+    on_line: Callable[[str], None] | None,
+    now: Callable[[], float] = time.monotonic,
+) -> Result:
+    """Send `data`, read both streams to the end, and return the command's result.
+
+    A command that runs past `timeout` seconds has exit code 124, and is told to end by its streams being closed.
+    Raises EOFError when the connection breaks first; then a last line that was cut is not passed on.
+    """
+    begun = now()
+    out, err = _Stream(on_line), _Stream(on_line)
+    sending = _Sender(channel, data)
+    ended: float | None = None
+    channel.setblocking(0)
+    with selectors.DefaultSelector() as selector:
+        selector.register(channel.fileno(), selectors.EVENT_READ)
+        while True:
+            sending.go()
+            got = _drain(channel, out, err)
+            if channel.exit_status_ready():
+                ended = ended if ended is not None else now()
+                if not got and (channel.eof_received or channel.closed or now() - ended > _GRACE):
+                    break
+            left = _LOOK if timeout is None else timeout - (now() - begun)
+            if left <= 0 and ended is None:
+                return Result(TIMED_OUT, "".join(out.parts), "".join(err.parts), now() - begun)
+            if not got:
+                selector.select(0.02 if sending.busy or ended is not None else min(_LOOK, left))
+    code = channel.recv_exit_status()
+    if code < 0 and not channel.eof_received:
+        raise EOFError("the connection broke")
+    out.end()
+    err.end()
+    # A command that a signal ended has no code, and paramiko does not say which signal it was.
+    return Result(code if code >= 0 else 128 + 9, "".join(out.parts), "".join(err.parts), now() - begun)
+
+
+class _Sender:
+    """What is still to be written to the command's standard input."""
+
+    def __init__(self, channel: paramiko.Channel, data: bytes) -> None:
+        self._channel, self._data, self._at, self.busy = channel, data, 0, True
+
+    def go(self) -> None:
+        """Send what the other side takes now; close the stream after the last byte."""
+        while self.busy and not self._channel.closed:
+            if self._at == len(self._data):
+                self._channel.shutdown_write()
+                self.busy = False
+            elif self._channel.send_ready():
+                self._at += self._channel.send(self._data[self._at : self._at + 32768])
+            else:
+                return
+
+
+def _drain(channel: paramiko.Channel, out: _Stream, err: _Stream) -> bool:
+    got = False
+    while channel.recv_ready():
+        out.take(channel.recv(65536))
+        got = True
+    while channel.recv_stderr_ready():
+        err.take(channel.recv_stderr(65536))
+        got = True
+    return got
