@@ -1,0 +1,389 @@
+"""What watches a run: lines or a progress bar, metrics, samples, TensorBoard, timings.
+
+A callback changes nothing in a run: with or without it the parameters are the same to the bit.
+"""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from charrnn.atomic import write_atomically
+from charrnn.errors import DiskError, UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from charrnn.run import Run
+    from charrnn.training import Step
+
+
+class Callback:
+    """The moments of a run at which something may be done. Every method does nothing by itself."""
+
+    def started(self, run: "Run") -> None:
+        """Before the first step."""
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """After each iteration, and after the evaluation that may have followed it."""
+
+    def saved(self, run: "Run", path: Path) -> None:
+        """After a checkpoint stands in its place."""
+
+    def recovered(self, run: "Run", message: str) -> None:
+        """After the run went back to its last good state."""
+
+    def ended(self, run: "Run") -> None:
+        """After the last step, also when an error ended the run."""
+
+
+def _due(run: "Run", step: "Step") -> bool:
+    return step.iteration % run.options.print_every == 0 or step.iteration == run.total
+
+
+class Speed:
+    """Characters a second since it was last asked: of training only, evaluation apart."""
+
+    def __init__(self) -> None:
+        self._iteration = 0
+        self._seconds = 0.0
+
+    def start(self, run: "Run") -> None:
+        """Begins to count from here."""
+        self._iteration, self._seconds = run.iteration, run.seconds
+
+    def measure(self, run: "Run") -> float:
+        """Characters a second since `start` or the last call."""
+        seconds = run.seconds - self._seconds
+        characters = (run.iteration - self._iteration) * run.characters_per_step
+        self.start(run)
+        return characters / seconds if seconds > 0 else 0.0
+
+
+class Lines(Callback):
+    """The lines of the original, for logs and pipes: one every `print_every` iterations."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self.write = write
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """One line: progress, loss, how large gradients are beside parameters, seconds a batch."""
+        if _due(run, step):
+            norms = step.norms or run.flat.norms()
+            ratio = norms[0] / norms[1] if norms[1] else 0.0
+            self.write(
+                f"{step.iteration}/{run.total} (epoch {step.epoch:.3f}), train_loss = {step.loss:6.8f}, "
+                f"grad/param norm = {ratio:6.4e}, time/batch = {step.seconds:.4f}s"
+            )
+        if step.val_loss is not None:
+            self.write(f"iteration {step.iteration}: val_loss = {step.val_loss:.4f} ({run.splits.kind} split)")
+
+    def saved(self, run: "Run", path: Path) -> None:
+        """Where the checkpoint is."""
+        self.write(f"saved {path}")
+
+    def recovered(self, run: "Run", message: str) -> None:
+        """What happened."""
+        self.write(message)
+
+
+class Bar(Callback):
+    """A progress bar: loss, validation loss, characters a second, time left."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+        self.speed = Speed()
+        self.shown: dict[str, str] = {"loss": "", "val": "", "speed": ""}
+        self.refreshed = 0.0
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def _open(self, run: "Run") -> "Progress":
+        """The bar itself, made at the first step: rich takes a while to import."""
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.completed:,}/{task.total:,} ({task.fields[epoch]})"),
+                BarColumn(),
+                TextColumn("{task.fields[loss]}{task.fields[val]}{task.fields[speed]}"),
+                TimeRemainingColumn(),
+                console=Console(file=self.stream),
+                refresh_per_second=4,
+            )
+            self._task = self._progress.add_task("", total=run.total, completed=run.iteration, epoch="", **self.shown)
+            self._progress.start()
+        return self._progress
+
+    def started(self, run: "Run") -> None:
+        """Begins to count characters."""
+        self.speed.start(run)
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """Moves the bar, a few times a second."""
+        now = time.monotonic()
+        if step.val_loss is not None:
+            self.shown["val"] = f" · val {step.val_loss:.4f} ({run.splits.kind})"
+        elif now - self.refreshed < 0.25 and step.iteration < run.total:
+            return
+        self.refreshed = now
+        self.shown["loss"] = f"loss {step.loss:.4f}"
+        self.shown["speed"] = f" · {self.speed.measure(run):,.0f} characters/s"
+        progress = self._open(run)
+        assert self._task is not None  # noqa: S101 - made together with the bar
+        fields: dict[str, Any] = {"epoch": f"epoch {step.epoch:.2f}", **self.shown}
+        progress.update(self._task, completed=step.iteration, **fields)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self._progress is None:
+            print(text, file=self.stream)
+        else:
+            self._progress.console.print(text, markup=False, highlight=False)
+
+    def saved(self, run: "Run", path: Path) -> None:
+        """Where the checkpoint is."""
+        self.say(f"saved {path}")
+
+    def recovered(self, run: "Run", message: str) -> None:
+        """What happened."""
+        self.say(message)
+
+    def ended(self, run: "Run") -> None:
+        """Leaves the bar as it stands."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+class JsonLines:
+    """A file of JSON objects, one a line, beside the checkpoints.
+
+    A new run puts an older file aside (metrics-1.jsonl and so on); a resumed one drops what was written after
+    the iteration it goes on from, so that the file reads as if nothing had happened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def open(self, run: "Run") -> None:
+        """Makes the file ready for this run; raises DiskError."""
+        try:
+            if self.path.exists():
+                if run.resumed:
+                    self._cut(run.iteration)
+                else:
+                    self._put_aside()
+            self._file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise DiskError(f"{self.path} cannot be written: {error.strerror or error}") from error
+
+    def _put_aside(self) -> None:
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}")).exists():
+            number += 1
+        self.path.rename(aside)
+
+    def _cut(self, iteration: int) -> None:
+        kept = []
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+                if row["iteration"] <= iteration:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # the line at which the run was killed
+        write_atomically(self.path, "".join(kept).encode())
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends a row, at once visible to readers; raises DiskError."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise DiskError(
+                f"{self.path} cannot be written: {error.strerror or error}; the checkpoints are as they were"
+            ) from error
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            # What is left in the buffer is what could not be written before, and that was reported then.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+
+class Metrics(Callback):
+    """metrics.jsonl: a row every `print_every` iterations and at each evaluation.
+
+    iteration, epoch, train_loss (nats a character, of that batch), learning_rate, chars_per_second (since the
+    last row, evaluation apart), seconds (since the start, over all parts of an interrupted run, evaluation
+    included), evaluation_seconds; val_loss and split where it was evaluated; on request
+    forward_backward_seconds and peak_memory_bytes.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.rows = JsonLines(directory / "metrics.jsonl")
+        self.speed = Speed()
+
+    def started(self, run: "Run") -> None:
+        """Opens the file."""
+        self.rows.open(run)
+        self.speed.start(run)
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """Writes a row where one is due."""
+        if not _due(run, step) and step.val_loss is None:
+            return
+        row: dict[str, Any] = {
+            "iteration": step.iteration,
+            "epoch": round(step.epoch, 6),
+            "train_loss": step.loss,
+            "learning_rate": step.learning_rate,
+            "chars_per_second": round(self.speed.measure(run), 1),
+            "seconds": round(run.seconds + run.evaluation_seconds, 4),
+            "evaluation_seconds": round(run.evaluation_seconds, 4),
+        }
+        if step.val_loss is not None:
+            row |= {"val_loss": step.val_loss, "split": run.splits.kind}
+        if run.options.speed_benchmark:
+            row["forward_backward_seconds"] = round(step.seconds, 6)
+        if run.options.memory_benchmark:
+            row["peak_memory_bytes"] = peak_memory(run)
+        self.rows.write(row)
+
+    def ended(self, run: "Run") -> None:
+        """Closes the file."""
+        self.rows.close()
+
+
+def peak_memory(run: "Run") -> int:
+    """The most memory in use so far, in bytes: of the GPU where there is one, else resident memory."""
+    if run.device.type == "cuda":
+        import torch  # noqa: PLC0415 - the callbacks themselves do without
+
+        return int(torch.cuda.max_memory_allocated(run.device))
+    import resource  # noqa: PLC0415 - not on every system
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Samples(Callback):
+    """A sample every so many iterations, shown and kept in samples.jsonl, so that its growth can be seen."""
+
+    def __init__(self, directory: Path, show: Callable[[str], object]) -> None:
+        self.rows = JsonLines(directory / "samples.jsonl")
+        self.show = show
+
+    def started(self, run: "Run") -> None:
+        """Opens the file."""
+        self.rows.open(run)
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """Takes a sample where one is due; the same for the same parameters and seed."""
+        if step.iteration % run.options.sample_every:
+            return
+        from charrnn.sampling import generate  # noqa: PLC0415 - only where samples are wanted
+
+        with run.exactly():
+            text = "".join(
+                generate(
+                    run.model,
+                    run.vocabulary,
+                    length=run.options.sample_length,
+                    temperature=run.options.sample_temperature,
+                    seed=run.options.seed,
+                )
+            )
+        run.model.train()
+        self.rows.write({"iteration": step.iteration, "epoch": round(step.epoch, 6), "text": text})
+        self.show(f"--- sample at iteration {step.iteration} ---\n{text}\n---")
+
+    def ended(self, run: "Run") -> None:
+        """Closes the file."""
+        self.rows.close()
+
+
+class TensorBoard(Callback):
+    """The same figures as event files for TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - slow, and seldom installed
+        except ImportError as error:
+            raise UsageError("--tensorboard needs the package tensorboard: pip install tensorboard") from error
+        self._make = SummaryWriter
+        self.folder = folder
+        self.writer: Any = None
+
+    def started(self, run: "Run") -> None:
+        """Opens the writer; a resumed run hides what came after the iteration it goes on from."""
+        try:
+            self.writer = self._make(str(self.folder), purge_step=run.iteration + 1)
+        except OSError as error:
+            raise DiskError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """Adds the losses and the step size."""
+        if self.writer is None or not (_due(run, step) or step.val_loss is not None):
+            return
+        figures = {"loss/train": step.loss, "learning_rate": step.learning_rate}
+        if step.val_loss is not None:
+            figures[f"loss/val_{run.splits.kind}"] = step.val_loss
+        for name, value in figures.items():
+            self.writer.add_scalar(name, value, step.iteration)
+
+    def ended(self, run: "Run") -> None:
+        """Closes the writer."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+class FirstCheckpoint(Callback):
+    """first-checkpoint.json: from the start of the command to the first checkpoint renamed into place.
+
+    Both ends on the wall clock and on the machine's own (seconds since it booted), so that the difference does
+    not depend on a clock that is set meanwhile. `started_at` is (wall, uptime) of the process's start.
+    """
+
+    def __init__(
+        self, directory: Path, started_at: tuple[float, float], now: Callable[[], tuple[float, float]]
+    ) -> None:
+        self.file = directory / "first-checkpoint.json"
+        self.started_at = started_at
+        self.now = now
+        self.done = False
+
+    def started(self, run: "Run") -> None:
+        """A resumed run has had its first checkpoint."""
+        self.done = run.resumed
+        if not self.done:
+            self.file.unlink(missing_ok=True)
+
+    def saved(self, run: "Run", path: Path) -> None:
+        """Writes the file, once."""
+        if self.done:
+            return
+        self.done = True
+        wall, uptime = self.now()
+        content = {
+            "checkpoint": path.name,
+            "iteration": run.iteration,
+            "val_loss": run.history[-1]["val_loss"] if run.history else None,
+            "split": run.splits.kind,
+            "seconds": round(uptime - self.started_at[1], 3),
+            "start": {"wall": self.started_at[0], "uptime": self.started_at[1]},
+            "first_checkpoint": {"wall": wall, "uptime": uptime},
+        }
+        try:
+            write_atomically(self.file, json.dumps(content, indent=1).encode())
+        except OSError as error:
+            raise DiskError(f"{self.file} cannot be written: {error.strerror or error}") from error

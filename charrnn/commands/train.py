@@ -1,0 +1,161 @@
+"""`charrnn train`: parse, call, present."""
+
+import signal
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charrnn.clocks import now, process_start
+from charrnn.errors import InterruptError, UsageError
+from charrnn.flags import GROUPS, Flag, flags
+from charrnn.spelling import modernise
+
+if TYPE_CHECKING:
+    from charrnn.run import Run
+    from charrnn.training import Outcome
+
+NEWEST = "newest"
+"""The value of --resume without one. A checkpoint of that name is written ./newest."""
+
+
+class TrainCommand(click.Command):
+    """A command that also understands the originals' spellings, and groups its options in the help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Click's own, after the spellings are made modern."""
+        return super().parse_args(ctx, modernise(args))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options by group."""
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Other")}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                flag = flags().get(parameter.name or "")
+                rows[flag.group if flag else "Other"].append(record)
+        for group, records in rows.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+def _option(flag: Flag) -> click.Option:
+    """The click option of a flag. Without a default: what is not given is the recipe's or the checkpoint's."""
+    note = "" if flag.default in (None, False, ()) else f"  [{_shown(flag)}]"
+    if flag.shown_default:
+        note = f"  [{flag.shown_default}]"
+    if flag.kind is bool:
+        names = [f"{flag.option}/--no-{flag.option[2:]}"]
+        return click.Option(names, default=None, help=flag.meaning + note)
+    kinds: dict[type, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING, tuple: click.STRING}
+    kind = click.Choice(flag.choices) if flag.choices else kinds[flag.kind]
+    return click.Option(
+        [flag.option],
+        type=kind,
+        multiple=flag.kind is tuple,
+        default=None,
+        help=flag.meaning + note,
+        metavar=_metavar(flag),
+    )
+
+
+def _metavar(flag: Flag) -> str | None:
+    return None if flag.choices else {int: "N", float: "X", str: "TEXT", tuple: "NAME|PATH"}[flag.kind]
+
+
+def _shown(flag: Flag) -> str:
+    if isinstance(flag.default, tuple):
+        return ", ".join(flag.default)
+    return f"{flag.default:g}" if isinstance(flag.default, float) else str(flag.default)
+
+
+class StopRequest:
+    """Notes the first Ctrl-C or SIGTERM, so that the loop can save first; the second one ends the process."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __enter__(self) -> "StopRequest":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self.signal = number
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+
+def _describe(run: "Run") -> Iterable[str]:
+    config, splits = run.model.config, run.splits
+    parts = (splits.train, splits.validation, splits.test)
+    batches = "/".join(str(len(part)) if part is not None else "0" for part in parts)
+    yield (
+        f"{config.cell}, {config.layers} layer{'s' * (config.layers > 1)} of {config.size}, {run.model.parameter_count():,} parameters; "
+        f"{run.corpus['name']}: {run.corpus['characters']:,} characters, {len(run.vocabulary)} symbols; "
+        f"{splits.kind} split, {batches} batches (train/validation/test)"
+    )
+    how = run.execution
+    threads = f", {how.threads} thread{'s' * (how.threads > 1)}" if how.device == "cpu" else ""
+    fallback = " (no GPU found)" if how.device == "cpu" and run.options.device == "auto" else ""
+    yield f"on {how.device}{fallback}, {how.precision}{threads}; checkpoints in {run.directory}"
+    if run.resumed:
+        yield f"resumed at iteration {run.iteration:,} of {run.total:,}"
+
+
+@click.command(cls=TrainCommand, params=[_option(flag) for flag in flags().values()])
+@click.option(
+    "--resume", is_flag=False, flag_value=NEWEST, default=None, metavar="[CHECKPOINT]",
+    help="Go on exactly where a run stopped: a checkpoint, a folder of them (the last), or nothing "
+    "(--checkpoint-dir, ./cv, or the last run).",
+)  # fmt: skip
+def command(resume: str | None, **given: Any) -> None:
+    """Train a network on a text.
+
+    The options of char-rnn's and torch-rnn's train.lua are understood in their old spelling too
+    (-rnn_size 512 -gpuid -1). Ctrl-C saves a checkpoint first; --resume goes on from it.
+    """
+    started_at = process_start()
+    given = {name: value for name, value in given.items() if value is not None and value != ()}
+    if resume is not None and "init_from" in given:
+        raise UsageError("--resume goes on with a run, --init-from begins a new one: give one of them")
+    with StopRequest() as stop:
+        from charrnn import api  # noqa: PLC0415 - brings torch
+        from charrnn.callbacks import Bar, FirstCheckpoint, Lines  # noqa: PLC0415
+
+        prepared = api.prepare(
+            given, resume=False if resume is None else (True if resume == NEWEST else resume), report=_say
+        )
+        run = prepared.run
+        for line in _describe(run):
+            _say(line)
+        wanted = sys.stdout.isatty() if run.options.progress is None else run.options.progress
+        bar = Bar(sys.stdout) if wanted else None
+        callbacks = [bar or Lines(_say), FirstCheckpoint(run.directory, started_at, now)]
+        outcome = api.execute(run, callbacks, report=_say if bar is None else bar.say, should_stop=stop)
+    _present(run, outcome, stop.signal)
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+
+
+def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
+    where = outcome.checkpoint
+    if outcome.reason == "interrupted":
+        saved = f"saved {where}; go on with charrnn train --resume {where}" if where else "nothing to save yet"
+        raise InterruptError(
+            f"stopped at iteration {run.iteration:,}: {saved}", exit_code=128 + (number or signal.SIGINT)
+        )
+    if outcome.reason == "patience":
+        _say(f"stopped early: no better validation loss in the last {run.since_best} evaluations")
+    best = ""
+    if where is not None and run.best_name not in (None, where.name):
+        best = f"; the best loss is that of {run.directory / str(run.best_name)}"
+    _say(f"finished at iteration {run.iteration:,}{best}; write with it: charrnn sample {where}")

@@ -1,0 +1,278 @@
+"""From options to a run: new, begun from another network, or resumed."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from charrnn import checkpoint as checkpoints
+from charrnn import corpora
+from charrnn.data import Splits, make_splits
+from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
+from charrnn.flags import Options, flags
+from charrnn.model import CharRNN, ModelConfig
+from charrnn.optimisation import FlatParameters, initialise, make_optimiser, make_schedule
+from charrnn.run import Execution, Run, resolve_device
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.text import EncodedCorpus
+    from charrnn.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is ready to go, and what the user should be told first."""
+
+    run: Run
+    messages: tuple[str, ...]
+
+
+def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
+    """A run from its beginning; with `init_from`, with another network's parameters.
+
+    `report` is told what takes a while meanwhile (a corpus that is fetched).
+    """
+    source = None if options.init_from is None else checkpoints.load(checkpoints.find(Path(options.init_from)))
+    corpus, splits = _text(options, None if source is None else source.vocabulary, report)
+    config = _config(options, len(corpus.vocabulary)) if source is None else source.config
+    if source is not None:
+        options = replace(
+            options, model=config.cell, rnn_size=config.size, num_layers=config.layers,
+            embedding_size=config.embedding, batchnorm=config.batchnorm, gru_reset=config.reset,
+            hidden_bias=config.hidden_bias,
+        )  # fmt: skip
+        config = replace(config, dropout=options.dropout)
+    execution = _choose_execution(options)
+    _check_memory(config, execution)
+    torch.manual_seed(options.seed)
+    model = CharRNN(config)
+    if source is None:
+        initialise(model, options.initialisation)
+    else:
+        model.load_state_dict(source.parameters)
+    run = _assemble(options, corpus, splits, model, execution)
+    if source is not None and not options.reset_iterations:
+        _continue_count(run, int(source.progress.get("iteration", 0)))
+    return Prepared(run, (*corpus.messages, *splits.messages))
+
+
+def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str], None]) -> Prepared:
+    """The run of a checkpoint, exactly as it was there; `given` are options that are set anew.
+
+    Raises UsageError for options that a resumed run cannot change, CheckpointError where the checkpoint is
+    damaged or holds no training state, CorpusError where the text is no longer the same.
+    """
+    path = checkpoints.find(where)
+    saved = _load_for_resume(path)
+    options, notes = changed_options(saved.options, given)
+    if "checkpoint_dir" not in given:
+        options = replace(options, checkpoint_dir=str(path.parent))
+    corpus, splits = _text(options, saved.vocabulary, report)
+    if corpus.sha256 != saved.corpus.get("sha256"):
+        raise CorpusError(
+            f"the text is not the one that {path} was trained on (sha256 {corpus.sha256[:12]}…, not "
+            f"{str(saved.corpus.get('sha256'))[:12]}…): a resumed run needs the same text; to go on with another, "
+            f"use --init-from {path}"
+        )
+    execution = _resumed_execution(saved, options, given)
+    model = CharRNN(saved.config)
+    run = _assemble(options, corpus, splits, model, execution)
+    run.restore(saved)
+    if "savefile" not in given:
+        run.name = str((saved.training_state or {}).get("name", run.name))
+    run.resumed = True
+    if run.directory.resolve() != path.parent.resolve():
+        run.written = []
+    if run.iteration >= run.total:
+        raise UsageError(
+            f"{path} is at iteration {run.iteration:,} of {run.total:,}: the run is finished; to go on, say how "
+            f"far, by --iterations or --max-epochs"
+        )
+    return Prepared(run, (*corpus.messages, *notes))
+
+
+def _load_for_resume(path: Path) -> "Checkpoint":
+    try:
+        saved = checkpoints.load(path)
+    except CheckpointError as error:
+        others = [other for other in checkpoints.list_checkpoints(path.parent) if other != path]
+        if not others:
+            raise
+        raise CheckpointError(f"{error}; an older one is {others[-1]}") from error
+    if saved.training is None:
+        raise CheckpointError(
+            f"{path} holds a network without the state of its training: begin a new run with --init-from {path}"
+        )
+    return saved
+
+
+def changed_options(saved: dict[str, Any], given: dict[str, Any]) -> tuple[Options, tuple[str, ...]]:
+    """The options of a resumed run, and a note for each that makes it another run than the one begun.
+
+    Raises UsageError for an option that cannot change.
+    """
+    table = flags()
+    stored = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name in table}
+    given = {name: value for name, value in given.items() if value is not None}
+    changes = {name: value for name, value in given.items() if stored.get(name) != value}
+    notes = []
+    for name, value in changes.items():
+        flag, was = table[name], stored.get(name)
+        flag.check(value)
+        if flag.fixed:
+            raise UsageError(
+                f"{flag.option} is {was} in the run to be resumed and cannot become {value}: begin a new run "
+                "with --init-from"
+            )
+        longer = name in ("iterations", "max_epochs") and stored.get("schedule") != "cosine"
+        if not flag.free and not longer:
+            notes.append(f"{flag.option} becomes {value} (it was {was}) from here on")
+    if "max_epochs" in given:
+        stored["iterations"] = None
+    if "data" in given:
+        stored["data_dir"] = None
+    try:
+        return Options(**{**stored, **given}), tuple(notes)
+    except TypeError as error:
+        raise CheckpointError(f"the checkpoint's options do not hold: {error}") from error
+
+
+def _text(
+    options: Options, vocabulary: "Vocabulary | None", report: Callable[[str], None]
+) -> "tuple[EncodedCorpus, Splits]":
+    corpus = corpora.load(
+        _sources(options),
+        tokens=options.tokens,
+        vocabulary=vocabulary,
+        vocabulary_cap=options.max_vocabulary,
+        report=report,
+    )
+    reset_on = None
+    if options.reset_state_on is not None:
+        separator = options.reset_state_on.replace("\\n", "\n").replace("\\t", "\t")
+        reset_on = corpus.vocabulary.encode(separator)
+    splits = make_splits(
+        corpus.ids,
+        kind=options.split,
+        batch_size=options.batch_size,
+        sequence_length=options.seq_length,
+        train_fraction=options.train_frac,
+        validation_fraction=options.val_frac,
+        reset_on=reset_on,
+    )
+    return corpus, splits
+
+
+def _sources(options: Options) -> tuple[str, ...]:
+    if options.data_dir is None:
+        return options.data
+    file = Path(options.data_dir).expanduser() / "input.txt"
+    if not file.is_file():
+        raise CorpusError(f"there is no {file}: --data-dir names a folder with an input.txt in it")
+    return (str(file),)
+
+
+def _absolute(options: Options) -> Options:
+    """The options with paths that mean the same from every folder: a run may be resumed from another one."""
+    data = tuple(str(Path(item).expanduser().resolve()) if Path(item).exists() else item for item in options.data)
+    folder = None if options.data_dir is None else str(Path(options.data_dir).expanduser().resolve())
+    return replace(options, data=data, data_dir=folder)
+
+
+def _config(options: Options, symbols: int) -> ModelConfig:
+    return ModelConfig(
+        vocabulary_size=symbols,
+        cell=options.model,
+        size=options.rnn_size,
+        layers=options.num_layers,
+        embedding=options.embedding_size,
+        dropout=options.dropout,
+        batchnorm=options.batchnorm,
+        reset=options.gru_reset,
+        hidden_bias=options.hidden_bias,
+    )
+
+
+def _choose_execution(options: Options) -> Execution:
+    device = resolve_device(options.device)
+    threads = options.threads or torch.get_num_threads()
+    precision = "fp32" if options.precision == "auto" else options.precision
+    execution = Execution(str(device), precision, threads, "reference")
+    torch.set_num_threads(execution.threads)
+    return execution
+
+
+def _resumed_execution(saved: "Checkpoint", options: Options, given: dict[str, Any]) -> Execution:
+    stored = (saved.training_state or {}).get("execution")
+    if not isinstance(stored, dict) or any(given.get(name) for name in ("device", "precision", "threads")):
+        return _choose_execution(options)
+    execution = Execution(**stored)
+    resolve_device(execution.device)
+    torch.set_num_threads(execution.threads)
+    return execution
+
+
+def _check_memory(config: ModelConfig, execution: Execution) -> None:
+    """Refuses a network that cannot fit: better one line now than the system's out-of-memory killer later."""
+    parameters = sum(math.prod(shape) for shape in config.shapes().values())
+    # Values, gradients, two of the optimiser, one of scratch, and the copy that an exploding run goes back to.
+    need = parameters * 4 * 7
+    free = _available_memory()
+    if execution.device == "cpu" and free is not None and need > free:
+        raise TrainingError(
+            f"a network of {parameters:,} parameters needs about {need / 1e9:.1f} GB to train, and "
+            f"{free / 1e9:.1f} GB are free: use a smaller --rnn-size or fewer --num-layers"
+        )
+
+
+def _available_memory() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+
+
+def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: CharRNN, execution: Execution) -> Run:
+    model.to(device=torch.device(execution.device), dtype=torch.float32)
+    flat = FlatParameters(model)
+    per_epoch = len(splits.train)
+    total = options.iterations or int(options.max_epochs * per_epoch)
+    if total < 1:
+        raise UsageError(f"--max-epochs {options.max_epochs:g} is less than one iteration of this text")
+    return Run(
+        options=_absolute(options),
+        directory=Path(options.checkpoint_dir).expanduser(),
+        name=_file_name(options.savefile or corpus.name),
+        corpus=corpus.describe(),
+        vocabulary=corpus.vocabulary,
+        splits=splits,
+        model=model,
+        flat=flat,
+        optimiser=make_optimiser(options, flat),
+        execution=execution,
+        rate=make_schedule(options, per_epoch=per_epoch, total=total),
+        total=total,
+        state=model.initial_state(options.batch_size),
+    )
+
+
+def _file_name(name: str) -> str:
+    """The name with what cannot stand in a file's name replaced, at a length that file systems take."""
+    safe = "".join("_" if character in "/\0" else character for character in name)
+    return safe.encode()[:120].decode(errors="ignore") or "text"
+
+
+def _continue_count(run: Run, iteration: int) -> None:
+    """Goes on counting where another network's training stopped (torch-rnn's -reset_iterations 0)."""
+    run.iteration = run.first_iteration = iteration
+    run.splits.train.position = iteration % run.per_epoch
+    if iteration >= run.total:
+        raise UsageError(
+            f"--no-reset-iterations: the network comes from iteration {iteration:,}, and this run ends at "
+            f"{run.total:,}: say how far, by --iterations or --max-epochs"
+        )

@@ -1,0 +1,115 @@
+"""Old spellings: command lines written for char-rnn and torch-rnn mean here what they meant there."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from charrnn.errors import UsageError
+from charrnn.flags import flags
+
+COMMAND_LINE_ONLY = ("resume", "help")
+"""Options of the command that are not options of a run."""
+
+
+def modernise(arguments: Iterable[str]) -> list[str]:
+    """The arguments in today's spelling: `-rnn_size 512` becomes `--rnn-size 512`.
+
+    One dash or two, underscores or dashes, `-name value` or `-name=value`; the switches' 0 and 1 too. Raises
+    UsageError for a name that none of the programs knows, with the nearest one that there is.
+    """
+    left = list(arguments)
+    done: list[str] = []
+    while left:
+        argument = left.pop(0)
+        if argument == "--":
+            return [*done, argument, *left]
+        if not _is_option(argument):
+            done.append(argument)
+            continue
+        name, equals, value = argument.lstrip("-").partition("=")
+        done += _translate(name.replace("_", "-"), value if equals else None, left)
+    return done
+
+
+def _is_option(argument: str) -> bool:
+    """Whether this is an option with a long name (-1 is a value; -h is click's)."""
+    bare = argument.lstrip("-")
+    return argument.startswith("-") and bare[:1].isalpha() and (len(bare) > 1 or argument.startswith("--"))
+
+
+def _spellings() -> dict[str, str]:
+    return {spelling: name for name, flag in flags().items() for spelling in flag.spellings}
+
+
+def _translate(name: str, value: str | None, left: list[str]) -> list[str]:
+    """One option in today's spelling; takes its value from `left` where it stands there."""
+    if name in COMMAND_LINE_ONLY:
+        return [f"--{name}" if value is None else f"--{name}={value}"]
+    negated = name.startswith("no-") and name not in _spellings()
+    known = _spellings().get(name.removeprefix("no-") if negated else name)
+    if known is None:
+        return _old_only(name, value, left)
+    flag = flags()[known]
+    if flag.kind is bool:
+        if value is None and left and left[0] in ("0", "1"):
+            value = left.pop(0)
+        return [_switch(flag.name, name, value, negated=negated)]
+    if negated:
+        raise UsageError(f"{flag.option} takes a value: there is no --{name}")
+    if value is None:
+        value = _next(name, left)
+    return [f"{flag.option}={value}"]
+
+
+def _switch(flag: str, name: str, value: str | None, *, negated: bool) -> str:
+    if value not in (None, "0", "1"):
+        raise UsageError(f"-{name} {value}: it is 1 or 0")
+    on = (value != "0") != negated
+    return ("--" if on else "--no-") + flag.replace("_", "-")
+
+
+def _next(name: str, left: list[str]) -> str:
+    if not left:
+        raise UsageError(f"-{name} needs a value")
+    return left.pop(0)
+
+
+def _old_only(name: str, value: str | None, left: list[str]) -> list[str]:
+    """Options of the originals that have no namesake here."""
+    known = (
+        "gpuid",
+        "gpu",
+        "opencl",
+        "gpu-backend",
+        "accurate-gpu-timing",
+        "checkpoint-name",
+        "input-h5",
+        "input-json",
+    )
+    if name not in known:
+        near = difflib.get_close_matches(name, [*_spellings(), *known, *COMMAND_LINE_ONLY], n=1)
+        hint = f"did you mean --{near[0]}?" if near else "see charrnn train --help"
+        raise UsageError(f"there is no option --{name}: {hint}")
+    if value is None:
+        value = _next(name, left)
+    if name in ("input-h5", "input-json"):
+        raise UsageError(
+            f"-{name.replace('-', '_')}: charrnn reads text itself and needs no preprocessing; "
+            "give the text, by --data FILE"
+        )
+    if name in ("gpuid", "gpu"):
+        return [f"--device={_device(name, value)}"]
+    if (name, value) in {("opencl", "1"), ("gpu-backend", "opencl")}:
+        raise UsageError(f"-{name.replace('-', '_')} {value}: there is no OpenCL here; use --device cuda, mps or cpu")
+    if name == "checkpoint-name":
+        path = PurePath(value)
+        return [f"--checkpoint-dir={path.parent}", f"--savefile={path.name}"]
+    return []  # -opencl 0, -gpu_backend cuda, -accurate_gpu_timing: nothing to do
+
+
+def _device(name: str, value: str) -> str:
+    try:
+        number = int(value)
+    except ValueError:
+        raise UsageError(f"-{name} {value}: give the GPU's number, or -1 for the CPU") from None
+    return "cpu" if number < 0 else f"cuda:{number}"
