@@ -1,0 +1,339 @@
+"""What the report is made of: the ledger's rows as runs and hosts, each figure with the rows that it comes from."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bootstrap.errors import UsageError
+from bootstrap.events import FIRST_CHECKPOINT, INSTALL
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from bootstrap.ledger import Ledger
+
+FROM_LAUNCH = "from-launch"
+"""From the first call for a host to its first checkpoint, on the launcher's clock."""
+
+COMPARED = (INSTALL, FIRST_CHECKPOINT)
+METRICS = (*COMPARED, FROM_LAUNCH)
+VAL_LOSS = "first_checkpoint.val_loss"
+_NUMBERS_SHOWN = frozenset((VAL_LOSS,))
+_TICK = 0.005
+"""Half of the clock's resolution: shorter own times are rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A row of `runs`."""
+
+    id: str
+    name: str | None
+    provider: str
+    command: tuple[str, ...]
+    settings: dict[str, Any]
+    seed: int | None
+    version: str
+    status: str
+    started_wall: str
+    ended_wall: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One host's duration, in seconds on one monotonic clock, or why it is not known; and its rows in `phases`."""
+
+    seconds: float | None
+    rows: tuple[int, ...] = ()
+    unknown: str = ""
+
+
+class Part(NamedTuple):
+    """What a host spent time on: a phase, and what kind of spending it is."""
+
+    category: str
+    path: str
+
+
+@dataclass(slots=True)
+class Host:
+    """A row of `hosts`, with its durations, and what each was spent on: seconds of a phase outside its children."""
+
+    id: int
+    run: Run
+    name: str
+    distro: str
+    status: str
+    failure_class: str | None
+    failure_message: str | None
+    failed_phase: str | None
+    cost: float | None
+    measures: dict[str, Measure] = field(default_factory=dict)
+    parts: dict[str, dict[Part, float]] = field(default_factory=dict)
+    before: dict[Part, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    fact_rows: dict[str, int] = field(default_factory=dict)
+
+    def seconds(self, metric: str) -> float | None:
+        """Return a duration, None where it is not known."""
+        measure = self.measures.get(metric)
+        return measure.seconds if measure else None
+
+
+class PhaseRow(NamedTuple):
+    """A row of `phases`; times in seconds since the boot it names."""
+
+    id: int
+    host: int
+    source: str
+    parent: int | None
+    path: str
+    category: str
+    status: str
+    boot: str
+    started: float
+    ended: float | None
+    started_wall: str
+
+    @property
+    def seconds(self) -> float | None:
+        """Its length; None when it never ended, or the host rebooted inside it."""
+        return None if self.ended is None else self.ended - self.started
+
+
+_PHASES = "id, host_id, source, parent, path, category, status, boot, started, ended, started_wall"
+
+
+class Data:
+    """The hosts of some runs. What only a part of the outputs needs is read when it is asked for."""
+
+    def __init__(self, ledger: Ledger, runs: Sequence[Run], hosts: Sequence[Host]) -> None:
+        self.ledger = ledger
+        self.runs = runs
+        self.hosts = hosts
+
+    def read_facts(self, names: Collection[str] | None = None) -> None:
+        """Put the named facts (all without names) into each host's `facts`."""
+        by_id = {host.id: host for host in self.hosts}
+        query = "SELECT id, host_id, name, value FROM facts WHERE host_id IN (SELECT value FROM json_each(?))"
+        parameters = [json.dumps(list(by_id))]
+        if names is not None:
+            query += " AND name IN (SELECT value FROM json_each(?))"
+            parameters.append(json.dumps(list(names)))
+        decoded: dict[str, Any] = {}
+        for row, host_id, name, value in self.ledger.stream(query, parameters):
+            if value not in decoded:
+                decoded[value] = _cleaned(json.loads(value))
+            by_id[host_id].facts[name] = decoded[value]
+            if name in _NUMBERS_SHOWN:
+                by_id[host_id].fact_rows[name] = row
+
+    def fact_names(self) -> list[str]:
+        """Return the names of all facts that these hosts have."""
+        ids = json.dumps([host.id for host in self.hosts])
+        query = "SELECT DISTINCT name FROM facts WHERE host_id IN (SELECT value FROM json_each(?)) ORDER BY name"
+        return [name for (name,) in self.ledger.stream(query, [ids])]
+
+    def phases(self, hosts: Iterable[Host]) -> dict[int, list[PhaseRow]]:
+        """Return the phases of some hosts, in the order they were begun."""
+        found: dict[int, list[PhaseRow]] = {host.id: [] for host in hosts}
+        for row in _phase_rows(self.ledger, list(found)):
+            found[row.host].append(row)
+        return found
+
+    def log_tail(self, host: Host) -> str:
+        """Return the last lines that a failed host said."""
+        rows = list(self.ledger.stream("SELECT log_tail FROM hosts WHERE id = ?", [host.id]))
+        return (rows[0][0] if rows else None) or ""
+
+
+def load(ledger: Ledger, runs: Sequence[str] = (), *, every: bool = False) -> Data:
+    """Read runs by id, unique beginning of an id, or name; `last` and no name at all mean the newest.
+
+    With `every`, all of them. Raises UsageError for a name that fits no run, or several.
+    """
+    known = [_run(row) for row in ledger.rows("SELECT * FROM runs ORDER BY rowid")]
+    chosen = known if every else _choose(known, runs)
+    by_id = {run.id: run for run in chosen}
+    rows = ledger.rows(
+        "SELECT id, run_id, name, distro, status, failure_class, failure_message, failed_phase, cost FROM hosts"
+        " WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        [json.dumps(list(by_id))],
+    )
+    hosts = [_host(row, by_id[row["run_id"]]) for row in rows]
+    by_host = {host.id: host for host in hosts}
+    for host_id, phases in groupby(_phase_rows(ledger, list(by_host)), key=itemgetter(1)):
+        _measure(by_host[host_id], list(phases))
+    for host in hosts:
+        for metric in COMPARED:
+            host.measures.setdefault(metric, Measure(None, (), "not reached"))
+    return Data(ledger, chosen, hosts)
+
+
+def _choose(known: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    if not names:
+        return list(known[-1:])
+    chosen: dict[str, Run] = {}
+    for name in names:
+        for run in _named(known, name):
+            chosen[run.id] = run
+    return list(chosen.values())
+
+
+def _named(known: Sequence[Run], name: str) -> list[Run]:
+    if name == "last" and known:
+        return [known[-1]]
+    for fits in (
+        [run for run in known if run.id == name],
+        [run for run in known if run.name == name],
+        [run for run in known if name and run.id.startswith(name)],
+    ):
+        if len(fits) > 1:
+            listed = ", ".join(run.id for run in fits[:6])
+            raise UsageError(f"{name!r} fits {len(fits)} runs: {listed}", remedy="give the whole id")
+        if fits:
+            return fits
+    if not known:
+        raise UsageError(f"no run {name!r}: the ledger is empty", remedy=EMPTY_REMEDY)
+    names = [run.id for run in known] + [run.name for run in known if run.name]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`charrnn-bootstrap runs` lists them"
+    raise UsageError(f"no run {name!r} in the ledger", remedy=hint)
+
+
+EMPTY_REMEDY = "time this machine with `sudo ./bootstrap.sh --first-checkpoint`, others with `charrnn-bootstrap launch`"
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(
+        row["id"],
+        row["name"],
+        row["provider"],
+        tuple(_decode(row["command"], list)),
+        _decode(row["settings"], dict),
+        row["seed"],
+        row["version"],
+        row["status"],
+        row["started_wall"],
+        row["ended_wall"],
+    )
+
+
+def _decode(text: str, kind: type[Any]) -> Any:
+    """Decode JSON of a known kind; what is not of it (a row edited by hand) counts as empty."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, kind) else kind()
+
+
+def clean(text: str) -> str:
+    """Return what a host said without what would move a terminal's cursor."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _cleaned(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) else value
+
+
+def _host(row: sqlite3.Row, run: Run) -> Host:
+    return Host(
+        row["id"],
+        run,
+        row["name"],
+        row["distro"],
+        row["status"],
+        row["failure_class"],
+        clean(row["failure_message"] or "") or None,
+        row["failed_phase"],
+        row["cost"],
+    )
+
+
+def _phase_rows(ledger: Ledger, host_ids: Sequence[int]) -> Iterator[PhaseRow]:
+    query = (
+        f"SELECT {_PHASES} FROM phases"  # noqa: S608  (a constant)
+        " WHERE host_id IN (SELECT value FROM json_each(?)) ORDER BY host_id, id"
+    )
+    return map(PhaseRow._make, ledger.stream(query, [json.dumps(list(host_ids))]))
+
+
+def _measure(host: Host, phases: Sequence[PhaseRow]) -> None:
+    """Find a host's durations among its phases, and divide each among what it was spent on."""
+    metric_of: dict[int, str] = {}
+    for metric in COMPARED:
+        host.measures[metric], row = _chosen(phases, metric)
+        if row is not None:
+            metric_of[row.id] = metric
+    if (launch := _since_launch(phases)) is not None:
+        host.measures[FROM_LAUNCH] = launch
+    own: dict[int, float] = {}
+    for row in phases:  # a parent's row comes before those of its children
+        if row.parent in metric_of:
+            metric_of[row.id] = metric_of[row.parent]
+        if row.ended is not None:
+            own[row.id] = own.get(row.id, 0.0) + row.ended - row.started
+            if row.parent is not None:
+                own[row.parent] = own.get(row.parent, 0.0) - (row.ended - row.started)
+    for row in phases:
+        seconds = own.get(row.id, 0.0)
+        if row.ended is not None and abs(seconds) > _TICK:
+            parts = _parts_for(host, row, metric_of.get(row.id))
+            part = Part(row.category, row.path)
+            parts[part] = parts.get(part, 0.0) + seconds
+
+
+def _parts_for(host: Host, row: PhaseRow, metric: str | None) -> dict[Part, float]:
+    """Return where a phase's seconds are added: to a duration, to what came before, or (other attempts) nowhere."""
+    if metric is not None:
+        return host.parts.setdefault(metric, {})
+    return {} if row.path.partition("/")[0] in COMPARED else host.before
+
+
+def _chosen(phases: Sequence[PhaseRow], path: str) -> tuple[Measure, PhaseRow | None]:
+    """Choose the row that is a host's install, or its way to the first checkpoint, where several tell of one.
+
+    What the host itself wrote counts before what was seen from outside. An attempt that was broken off and then
+    completed by another has no known length: the second found some of the work done.
+    """
+    rows = [row for row in phases if row.path == path]
+    rows = [row for row in rows if row.source == "host"] or rows
+    for index, row in enumerate(rows):
+        if row.status == "ok" and row.ended is not None:
+            if any(earlier.status in ("open", "failed") for earlier in rows[:index]):
+                return Measure(None, tuple(r.id for r in rows[: index + 1]), "broken off, then completed"), None
+            return Measure(row.ended - row.started, (row.id,)), row
+    ids = tuple(row.id for row in rows)
+    return Measure(None, ids, _why_unknown(rows)), None
+
+
+def _why_unknown(rows: Sequence[PhaseRow]) -> str:
+    if not rows:
+        return "not reached"
+    last = rows[-1]
+    if last.status == "ok":
+        return "rebooted inside it"
+    return {"failed": "failed", "unchanged": "nothing to do", "skipped": "skipped"}.get(last.status, "never ended")
+
+
+def _since_launch(phases: Sequence[PhaseRow]) -> Measure | None:
+    """Return the seconds from the first call for a host to its first checkpoint; None for hosts not launched."""
+    seen = [row for row in phases if row.source == "launcher"]
+    calls = [row for row in seen if row.path.partition("/")[0] == "launch"]
+    if not calls:
+        return None
+    first = min(calls, key=lambda row: row.id)
+    ends = [row for row in seen if row.path == FIRST_CHECKPOINT and row.status == "ok" and row.ended is not None]
+    if not ends:
+        return Measure(None, (first.id,), "not reached")
+    last = ends[0]
+    if last.boot != first.boot or last.ended is None:
+        return Measure(None, (first.id, last.id), "the launcher's machine rebooted")
+    return Measure(last.ended - first.started, (first.id, last.id))

@@ -1,0 +1,114 @@
+"""The report's outputs: a module each, all from the same figures."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import BootstrapError, UsageError
+
+if TYPE_CHECKING:
+    from bootstrap.report.summary import Report
+
+FORMATS = ("table", "markdown", "csv", "json", "html", "png", "svg")
+_ENDINGS = {
+    ".txt": "table",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+    ".png": "png",
+    ".svg": "svg",
+}
+
+
+class OutputError(BootstrapError):
+    """The report could not be written where it was asked for."""
+
+
+def write(report: Report, form: str | None, *, rows: str = "auto", output: Path | None = None) -> None:
+    """Write the report to `output`, or to standard output; the format is `form`, else that of the file's ending."""
+    form = form or _format_of(output)
+    if output is None and form == "table":
+        _on_terminal(report, rows)
+        return
+    put(make(report, form, rows), output)
+    if output is not None:
+        print(f"wrote {output}", file=sys.stderr)
+
+
+def _format_of(output: Path | None) -> str:
+    if output is None:
+        return "table"
+    try:
+        return _ENDINGS[output.suffix.lower()]
+    except KeyError:
+        known = ", ".join(_ENDINGS)
+        raise UsageError(f"what format is {output}?", remedy=f"end its name in {known}, or pass --format") from None
+
+
+def make(report: Report, form: str, rows: str = "auto") -> bytes:
+    """Return the report in one of FORMATS. What a format needs is imported only for it."""
+    if form == "json":
+        from bootstrap.report.present import document  # noqa: PLC0415  (each output loads only what it needs)
+
+        return document.text(report).encode()
+    if form in ("csv", "markdown"):
+        from bootstrap.report.present import plain  # noqa: PLC0415
+
+        return (plain.csv_text(report, rows) if form == "csv" else plain.markdown(report)).encode()
+    if form == "html":
+        from bootstrap.report.present import page  # noqa: PLC0415
+
+        return page.text(report).encode()
+    if form in ("png", "svg"):
+        from bootstrap.report.present import charts  # noqa: PLC0415
+
+        return charts.summary(report, form)
+    from bootstrap.report.present import table  # noqa: PLC0415
+
+    return table.text(report, rows=rows).encode()
+
+
+def _on_terminal(report: Report, rows: str) -> None:
+    from rich.console import Console  # noqa: PLC0415  (imported late: rich takes longer than the rest)
+
+    from bootstrap.report.present import table  # noqa: PLC0415
+
+    if sys.stdout.isatty():
+        table.show(report, Console(highlight=False), rows=rows)
+    else:
+        put(table.text(report, rows=rows).encode(), None)
+
+
+def put(content: bytes, output: Path | None) -> None:
+    """Write to a file, whole or not at all, or to standard output. Raises OutputError."""
+    if output is None:
+        _to_stdout(content)
+        return
+    try:
+        descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(name).chmod(0o644)
+            Path(name).replace(output)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror}") from error
+
+
+def _to_stdout(content: bytes) -> None:
+    """Write bytes as they are; a reader that goes away early (head) is no failure."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit: give it somewhere to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,184 @@
+"""The report as JSON: every figure, and the ledger rows that it comes from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bootstrap import __version__, clock
+from bootstrap.report import blame, sentences, statistics
+from bootstrap.report.data import VAL_LOSS
+
+if TYPE_CHECKING:
+    from bootstrap.report.data import Host, PhaseRow, Run
+    from bootstrap.report.statistics import Summary
+    from bootstrap.report.summary import Comparison, Group, Report
+
+VERSION = 1
+PHASES_UP_TO = 500
+"""Of more hosts than this the phases are left out; their rows in the ledger stand beside each duration."""
+
+_DIGITS = 6
+
+
+def text(report: Report) -> str:
+    """Return the JSON document, with a newline."""
+    return json.dumps(document(report), ensure_ascii=False, indent=1) + "\n"
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return the report as plain data. Seconds and US dollars; `rows` are ids in the ledger's tables."""
+    data = report.data
+    with_phases = len(data.hosts) <= PHASES_UP_TO
+    phases = data.phases(data.hosts) if with_phases else {}
+    group_of = {host.id: group.key for group in report.groups for host in group.hosts}
+    return {
+        "format": "charrnn-bootstrap report",
+        "version": VERSION,
+        "made_by": __version__,
+        "made_at": clock.now().wall,
+        "ledger": str(data.ledger.path),
+        "by": list(report.by),
+        "level": statistics.LEVEL,
+        "runs": [run_document(run) for run in data.runs],
+        "groups": [group_document(group, report) for group in report.groups],
+        "comparisons": [comparison_document(comparison) for comparison in report.comparisons],
+        "blame": [_blame_document(item) for item in blame.explain(report)],
+        "sentences": [asdict(sentence) for sentence in sentences.say(report)],
+        "differing_facts": report.unfair,
+        "hosts": [_host_document(host, group_of[host.id], phases.get(host.id)) for host in data.hosts],
+        "phases_included": with_phases,
+    }
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """Return a run as plain data."""
+    return {**asdict(run), "command": list(run.command)}
+
+
+def group_document(group: Group, report: Report) -> dict[str, Any]:
+    """Return a group as plain data; durations come from rows of `phases`, costs of `hosts`, losses of `facts`."""
+    measured = {metric: group.measured(metric) for metric in report.metrics}
+    return {
+        "key": group.key,
+        "label": group.label,
+        "hosts": len(group.hosts),
+        "metrics": {
+            metric: {
+                **summary_document(group.metrics[metric]),
+                "unknown": dict(group.unknown(metric)),
+                "rows": {"phases": [row for host in hosts for row in host.measures[metric].rows]},
+            }
+            for metric, hosts in measured.items()
+        },
+        "failures": group.failures,
+        "cost": {
+            **summary_document(group.cost),
+            "rows": {"hosts": [host.id for host in group.hosts if host.cost is not None and host.status == "ok"]},
+        },
+        "val_loss": {
+            **summary_document(group.val_loss),
+            "rows": {"facts": [host.fact_rows[VAL_LOSS] for host in group.hosts if VAL_LOSS in host.fact_rows]},
+        },
+    }
+
+
+def summary_document(summary: Summary | None) -> dict[str, Any]:
+    """Return a summary as plain data; the interval only where one is claimed."""
+    if summary is None:
+        return {"n": 0}
+    return {
+        "n": summary.n,
+        "median": round(summary.median, _DIGITS),
+        "min": round(summary.minimum, _DIGITS),
+        "max": round(summary.maximum, _DIGITS),
+        "mean": round(summary.mean, _DIGITS),
+        "interval_95": [round(value, _DIGITS) for value in summary.interval] if summary.interval else None,
+    }
+
+
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain data."""
+    return {
+        "metric": comparison.metric,
+        "faster": comparison.faster.key,
+        "slower": comparison.slower.key,
+        "difference": round(comparison.difference, _DIGITS),
+        "p": comparison.raw_p,
+        "p_adjusted": comparison.p,
+        "differs": comparison.differs,
+        "decidable": comparison.decidable,
+        "smallest_possible_p_adjusted": comparison.smallest_p,
+        "fewest_replicas_that_could_decide": comparison.decides_from,
+        "replicas_that_probably_would_decide": comparison.would_decide,
+    }
+
+
+def _blame_document(item: blame.Blame) -> dict[str, Any]:
+    return {
+        "metric": item.comparison.metric,
+        "slower": item.comparison.slower.key,
+        "faster": item.comparison.faster.key,
+        "difference": round(item.comparison.difference, _DIGITS),
+        "covered": item.covered,
+        "causes": [
+            {
+                "path": cause.part.path,
+                "category": cause.part.category,
+                "seconds": round(cause.seconds, _DIGITS),
+                "slower_range": [round(value, _DIGITS) for value in cause.slower],
+                "faster_range": [round(value, _DIGITS) for value in cause.faster],
+            }
+            for cause in item.causes
+        ],
+        "unexplained": round(item.unexplained, _DIGITS),
+        "also_different": [{"fact": name, "slower": a, "faster": b} for name, a, b in item.suspects],
+    }
+
+
+def _host_document(host: Host, group: str, phases: list[PhaseRow] | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "id": host.id,
+        "run": host.run.id,
+        "name": host.name,
+        "group": group,
+        "distro": host.distro,
+        "status": host.status,
+        "failure": {"class": host.failure_class, "message": host.failure_message, "phase": host.failed_phase}
+        if host.status == "failed"
+        else None,
+        "cost": host.cost,
+        "val_loss": host.facts.get(VAL_LOSS),
+        "measures": {
+            metric: {
+                "seconds": None if measure.seconds is None else round(measure.seconds, _DIGITS),
+                "unknown": measure.unknown or None,
+                "rows": {"phases": list(measure.rows)},
+            }
+            for metric, measure in host.measures.items()
+        },
+        "own_seconds": {metric: _categories(parts) for metric, parts in [*host.parts.items(), ("before", host.before)]},
+    }
+    if phases is not None:
+        document["phases"] = [_phase_document(row) for row in phases]
+    return document
+
+
+def _categories(parts: dict[Any, float]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for part, seconds in parts.items():
+        sums[part.category] = sums.get(part.category, 0.0) + seconds
+    return {category: round(seconds, _DIGITS) for category, seconds in sums.items()}
+
+
+def _phase_document(row: PhaseRow) -> dict[str, Any]:
+    return {
+        "row": row.id,
+        "parent": row.parent,
+        "source": row.source,
+        "path": row.path,
+        "category": row.category,
+        "status": row.status,
+        "seconds": None if row.seconds is None else round(row.seconds, _DIGITS),
+    }

@@ -1,0 +1,234 @@
+"""The report on a terminal: a table with bars, then what it shows in words."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.console import Group as Lines
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bootstrap.events import FIRST_CHECKPOINT, INSTALL
+from bootstrap.report import sentences, words
+from bootstrap.report.data import EMPTY_REMEDY, VAL_LOSS, Host, PhaseRow
+from bootstrap.report.words import TITLES, UNKNOWN, count, dollars, listed, seconds, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from bootstrap.report.summary import Group, Report
+
+_DASH = "–"  # noqa: RUF001  (a dash, for a cell without a value)
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_BAR = 10
+_PLAIN_WIDTH = 110
+_COLOURS = {"wait": "yellow", "network": "cyan", "disk": "magenta", "compute": "green", "mixed": "bright_black"}
+_CATEGORY_ORDER = ("wait", "network", "disk", "compute", "mixed")
+
+
+def text(report: Report, *, rows: str = "auto", width: int = _PLAIN_WIDTH) -> str:
+    """Return the table as plain text, for a file or a pipe."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    show(report, console, rows=rows)
+    out = console.file
+    assert isinstance(out, io.StringIO)  # noqa: S101  (made three lines above)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def show(report: Report, console: Console, *, rows: str = "auto") -> None:
+    """Print the report: `rows` is `groups`, `hosts`, `phases`, or `auto` (phases for one host, else groups)."""
+    if not report.data.hosts:
+        console.print(_empty(report), soft_wrap=True)
+        return
+    if rows == "auto":
+        rows = "phases" if len(report.data.hosts) == 1 else "groups"
+    bars = "utf" in console.encoding.lower()
+    body: list[RenderableType] = {"groups": _groups, "hosts": _hosts, "phases": _phases}[rows](report, bars)
+    said = [Padding(Text(item.text, style=_STYLE[item.kind]), (0, 0, 0, 2)) for item in sentences.say(report)]
+    console.print(Lines(_heading(report), Text(), *body, *([Text()] if said else []), *said))
+
+
+_STYLE = {"finding": "bold", "undecided": "", "cause": "", "outlier": "", "care": "yellow"}
+
+
+def _empty(report: Report) -> Text:
+    if report.data.runs:
+        return Text(f"Run {report.data.runs[-1].id} has no hosts yet, so there is nothing to report.")
+    return Text(f"The ledger {report.data.ledger.path} is empty. To fill it, {EMPTY_REMEDY}.")
+
+
+def _heading(report: Report) -> Text:
+    data = report.data
+    when = sorted(run.started_wall[:16].replace("T", " ") for run in data.runs)
+    if len(data.runs) == 1:
+        run = data.runs[0]
+        head = Text.assemble(("run ", "dim"), (run.id, "bold"), f" {run.name}" if run.name else "")
+        parts = [run.provider, count(len(data.hosts), "host"), f"{when[0]} UTC"]
+        if run.status != "ok":
+            parts.append({"running": "not finished"}.get(run.status, run.status))
+    else:
+        head = Text(count(len(data.runs), "run"), style="bold")
+        parts = [count(len(data.hosts), "host"), f"{when[0]} to {when[-1]} UTC"]
+    return head.append("".join(f" · {part}" for part in parts))
+
+
+def _groups(report: Report, bars: bool) -> list[RenderableType]:
+    """Return a table for each duration, and one for what else there is to know of the groups."""
+    tables: list[RenderableType] = []
+    widest = max(map(len, (group.label for group in report.groups)))
+    for metric in report.metrics:
+        table = _table(TITLES[metric], min(widest, 32), "n", "median", "min–max", "mean")  # noqa: RUF001  (an en dash is what a range takes)
+        summaries = [summary for group in report.groups if (summary := group.metrics[metric])]
+        top = max((summary.median for summary in summaries), default=0.0)
+        if any(summary.interval for summary in summaries):
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        for group in report.groups:
+            table.add_row(*_metric(group, metric, len(table.columns), top, bars))
+        tables += [table, Text()]
+    if any(group.val_loss or group.cost or len(group.hosts) != group_ok(group) for group in report.groups):
+        return [*tables, _outcomes(report, min(widest, 32))]
+    return tables[:-1]
+
+
+def _table(first: str, width: int, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(Text(f"  {first}", style="bold"), width=width + 2, overflow="fold")
+    for title in others:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _metric(group: Group, metric: str, columns: int, top: float, bars: bool) -> list[RenderableType]:
+    summary = group.metrics[metric]
+    label = Padding(Text(group.label), (0, 0, 0, 2))
+    if summary is None:
+        reasons = listed(sorted(group.unknown(metric)))
+        return [label, "0", Text(UNKNOWN if reasons else _DASH, style="dim")]
+    cells: list[RenderableType] = [label, str(summary.n), Text(seconds(summary.median), style="bold")]
+    cells += [span(summary.minimum, summary.maximum) if summary.n > 1 else _DASH, seconds(summary.mean)]
+    if columns > 6:
+        cells.append(span(*summary.interval) if summary.interval else _DASH)
+    return [*cells, Text(bar(summary.median, top, bars), style="cyan")]
+
+
+def group_ok(group: Group) -> int:
+    """Return how many hosts of a group ended well."""
+    return sum(host.status == "ok" for host in group.hosts)
+
+
+def _outcomes(report: Report, width: int) -> Table:
+    """Return how the hosts ended: how many well, at what loss and what cost, and what became of the others."""
+    table = _table("outcome", width, "ok", "val loss", "cost to it")
+    table.add_column("")
+    for group in report.groups:
+        others = [f"{n} failed: {kind}" for kind, n in sorted(group.failures.items())]
+        if unfinished := sum(host.status in ("planned", "running") for host in group.hosts):
+            others.append(f"{unfinished} not finished")
+        table.add_row(
+            Padding(Text(group.label), (0, 0, 0, 2)),
+            f"{group_ok(group)} of {len(group.hosts)}",
+            f"{group.val_loss.median:.4f}" if group.val_loss else _DASH,
+            dollars(group.cost.median if group.cost else None),
+            Text(", ".join(others), style="red"),
+        )
+    return table
+
+
+def bar(value: float, top: float, blocks: bool = True, width: int = _BAR) -> str:
+    """Return a bar of `width` cells at `top`, to an eighth of a cell where the terminal can show that."""
+    eighths = round(width * 8 * value / top) if top > 0 else 0
+    if not blocks:
+        return "#" * max(round(eighths / 8), value > 0)
+    whole, rest = divmod(max(eighths, int(value > 0)), 8)
+    return _EIGHTHS[8] * whole + (_EIGHTHS[rest] if rest else "")
+
+
+def _hosts(report: Report, bars: bool) -> list[RenderableType]:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("  host", "run", " · ".join(report.by)):
+        table.add_column(title, no_wrap=True)
+    for metric in report.metrics:
+        table.add_column(TITLES[metric], no_wrap=True)
+    table.add_column("waiting", justify="right", no_wrap=True)
+    table.add_column("status", overflow="fold")
+    tops = {m: max((host.seconds(m) or 0.0 for host in report.data.hosts), default=0.0) for m in report.metrics}
+    for group in report.groups:
+        for host in group.hosts:
+            cells: list[RenderableType] = [Text(f"  {host.name}"), host.run.id, Text(group.label)]
+            for metric in report.metrics:
+                value = host.seconds(metric)
+                known = f"{seconds(value):>9}  {bar(value, tops[metric], bars)}" if value is not None else ""
+                cells.append(known or Text(host.measures[metric].unknown if metric in host.measures else "", "dim"))
+            table.add_row(*cells, seconds(waited(host)), _status(host))
+    return [table]
+
+
+def waited(host: Host) -> float:
+    """Return the seconds of a host's install and training start that were waiting."""
+    return sum(s for parts in host.parts.values() for part, s in parts.items() if part.category == "wait")
+
+
+def _status(host: Host) -> Text:
+    if host.status == "failed":
+        told = ": ".join(filter(None, (host.failure_class, host.failure_message)))
+        where = f" in {host.failed_phase}" if host.failed_phase else ""
+        return Text(f"failed{where} {told}".rstrip(), style="red")
+    return Text({"ok": "ok", "running": "not finished", "planned": "never started"}.get(host.status, host.status))
+
+
+def _phases(report: Report, bars: bool) -> list[RenderableType]:
+    phases = report.data.phases(report.data.hosts)
+    shown: list[RenderableType] = []
+    for host in report.data.hosts:
+        if len(report.data.hosts) > 1:
+            shown += [Text(f"  {host.name} · {host.facts.get('os.pretty', host.distro)}", style="bold")]
+        shown += [_tree(phases[host.id], bars), Text(), *_closing(host)]
+    return shown
+
+
+def _tree(rows: Sequence[PhaseRow], bars: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  phase", no_wrap=True, min_width=28)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("")
+    table.add_column("")
+    top = max((row.seconds or 0.0 for row in rows), default=0.0)
+    inner = {row.parent for row in rows}
+    depth: dict[int, int] = {}
+    for row in rows:
+        depth[row.id] = depth[row.parent] + 1 if row.parent in depth else 0
+        leaf = row.path.rpartition("/")[2] if row.parent in depth else row.path
+        name = Text(f"  {'  ' * depth[row.id]}{TITLES.get(row.path, leaf)}", style="" if depth[row.id] else "bold")
+        note = "" if row.status == "ok" else {"open": "never ended"}.get(row.status, row.status)
+        kind = words.CATEGORIES[row.category] if row.id not in inner and row.category != "mixed" else ""
+        table.add_row(
+            name,
+            seconds(row.seconds),
+            Text(bar(row.seconds or 0.0, top, bars), style=_COLOURS[row.category]),
+            Text(" · ".join(filter(None, (kind, note))), style="dim"),
+        )
+    return table
+
+
+def _closing(host: Host) -> Iterable[Text]:
+    """Yield the figures that people came for, each on a line."""
+    for metric, title in ((INSTALL, "install time"), (FIRST_CHECKPOINT, "time to first checkpoint")):
+        measure = host.measures[metric]
+        line = Text(f"  {title:<26}").append(
+            seconds(measure.seconds) if measure.seconds is not None else f"unknown ({measure.unknown})", style="bold"
+        )
+        wait = sum(s for part, s in host.parts.get(metric, {}).items() if part.category == "wait")
+        if measure.seconds is not None and wait >= 0.05:
+            line.append(f", {seconds(wait)} of it waiting")
+        yield line
+    loss = host.facts.get(VAL_LOSS)
+    if isinstance(loss, int | float):
+        yield Text(f"  {'validation loss':<26}").append(f"{loss:.4f}", style="bold")
+    if host.status == "failed":
+        yield Text("  ").append_text(_status(host))

@@ -1,0 +1,235 @@
+"""What a handful of timings can say: summaries, the interval of a median, exact tests of a difference.
+
+Nothing here needs more than the standard library, so that a freshly installed host can report on itself. The tests
+hold these functions against SciPy's and against published tables.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEVEL = 0.05
+"""How often a difference may be claimed where there is none, over all the comparisons of one table."""
+
+POWER = 0.8
+"""How likely the suggested number of replicas finds a difference of the size that was seen."""
+
+INTERVAL_FROM = 6
+"""Below this many values no order statistics hold a median with 95 % confidence: 1 - 2/2^5 is 0.9375."""
+
+_EXACT_UP_TO = 80
+_MANY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A group's values of one quantity, in the unit of the values; `interval` is that of the median, 95 %."""
+
+    n: int
+    median: float
+    minimum: float
+    maximum: float
+    mean: float
+    interval: tuple[float, float] | None
+
+
+def summarise(values: Sequence[float]) -> Summary | None:
+    """Summarise values; None where there are none."""
+    if not values:
+        return None
+    return Summary(
+        len(values),
+        statistics.median(values),
+        min(values),
+        max(values),
+        statistics.fmean(values),
+        median_interval(values),
+    )
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Return a confidence interval of the median, or None for fewer than six values.
+
+    Interpolated order statistics (T. P. Hettmansperger and S. J. Sheather, Confidence intervals based on
+    interpolated order statistics, Statistics & Probability Letters 4, 1986): the interval between the d-th value
+    from either end has a known confidence whatever the distribution; the two that enclose the wanted confidence are
+    interpolated, with weights that are right for symmetric distributions and nearly so for skewed ones.
+    """
+    n = len(values)
+    if n < INTERVAL_FROM:
+        return None
+    ordered = sorted(values)
+    d = _depth(n, confidence)
+    wide, narrow = _confidence(n, d), _confidence(n, d + 1)
+    share = (wide - confidence) / (wide - narrow)
+    weight = (n - d) * share / (d + (n - 2 * d) * share)
+    low = (1 - weight) * ordered[d - 1] + weight * ordered[d]
+    high = (1 - weight) * ordered[n - d] + weight * ordered[n - d - 1]
+    return low, high
+
+
+def _depth(n: int, confidence: float) -> int:
+    """Return the largest d for which the d-th values from either end still hold the median often enough."""
+    if n > _MANY:  # normal approximation; its error is far below one order statistic
+        z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+        return max(1, math.floor((n - z * math.sqrt(n)) / 2))
+    d = 1
+    while _confidence(n, d + 1) >= confidence:
+        d += 1
+    return d
+
+
+def _confidence(n: int, d: int) -> float:
+    """Return the probability that the median lies between the d-th smallest and the d-th largest of n values."""
+    if n > _MANY:
+        return 1 - 2 * statistics.NormalDist(n / 2, math.sqrt(n) / 2).cdf(d - 0.5)
+    return float(1 - 2 * sum(math.comb(n, k) for k in range(d)) / 2**n)
+
+
+def compare(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the two-sided p of the permutation test on the sum of ranks: were `a` and `b` drawn alike?
+
+    Every way of dealing the pooled values into groups of these sizes is counted, ties as they are (Wilcoxon's test
+    with its exact conditional distribution), up to 80 values; beyond, its normal approximation.
+    """
+    return compare_within([(a, b)])
+
+
+def compare_within(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """Return the p of the same test over several pairs of groups at once, values dealt only within their pair.
+
+    This is how two runs over several distros are compared: each distro is held against itself, and all of them
+    together decide what three replicas of one cannot.
+    """
+    ranked = [_Ranks.of(a, b) for a, b in strata if a and b]
+    if not ranked:
+        return 1.0
+    observed = sum(ranks.observed for ranks in ranked)
+    if sum(len(ranks.doubled) for ranks in ranked) > _EXACT_UP_TO:
+        return _normal_p(observed, ranked)
+    counts = [1]
+    for ranks in ranked:
+        counts = _convolve(counts, ranks.distribution())
+    total = sum(counts)
+    lower, upper = sum(counts[: observed + 1]), sum(counts[observed:])
+    return min(1.0, 2 * min(lower, upper) / total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranks:
+    """Pooled ranks of two groups, doubled so that the mean rank of tied values is whole."""
+
+    doubled: tuple[int, ...]
+    chosen: int
+    observed: int
+
+    @classmethod
+    def of(cls, a: Sequence[float], b: Sequence[float]) -> _Ranks:
+        pooled = sorted(a) + sorted(b)
+        order = sorted(range(len(pooled)), key=pooled.__getitem__)
+        ranks = [0] * len(pooled)
+        start = 0
+        while start < len(order):
+            end = start
+            while end + 1 < len(order) and pooled[order[end + 1]] == pooled[order[start]]:
+                end += 1
+            for position in range(start, end + 1):
+                ranks[order[position]] = start + end + 2
+            start = end + 1
+        return cls(tuple(ranks), len(a), sum(ranks[: len(a)]))
+
+    def distribution(self) -> list[int]:
+        """Return, for each sum, how many ways there are to choose `chosen` of the ranks that add up to it.
+
+        The generating function of the sums, multiplied out one rank at a time. A polynomial is one large integer
+        whose digits are its coefficients: multiplying by a power is a shift.
+        """
+        digit = len(self.doubled) + 1  # bits; no coefficient exceeds 2^n
+        polynomials = [1] + [0] * self.chosen
+        for rank in self.doubled:
+            for size in range(self.chosen, 0, -1):
+                polynomials[size] += polynomials[size - 1] << (rank * digit)
+        packed, mask = polynomials[self.chosen], (1 << digit) - 1
+        return [(packed >> shift) & mask for shift in range(0, packed.bit_length(), digit)]
+
+    def moments(self) -> tuple[float, float]:
+        """Return mean and variance of the sum of the chosen ranks when every choice is equally likely."""
+        n, m = len(self.doubled), self.chosen
+        mean = sum(self.doubled) / n
+        spread = sum((rank - mean) ** 2 for rank in self.doubled) / (n - 1)
+        return m * mean, m * (n - m) / n * spread
+
+
+def _convolve(a: list[int], b: list[int]) -> list[int]:
+    if a == [1]:
+        return b
+    result = [0] * (len(a) + len(b) - 1)
+    for i, x in enumerate(a):
+        if x:
+            for j, y in enumerate(b):
+                if y:
+                    result[i + j] += x * y
+    return result
+
+
+def _normal_p(observed: int, ranked: Sequence[_Ranks]) -> float:
+    moments = [ranks.moments() for ranks in ranked]
+    mean, variance = sum(m for m, _ in moments), sum(v for _, v in moments)
+    if variance == 0:
+        return 1.0
+    distance = max(0.0, abs(observed - mean) - 1)  # doubled ranks: half a step of continuity is one
+    return min(1.0, math.erfc(distance / math.sqrt(2 * variance)))
+
+
+def smallest_p(n: int, m: int) -> float:
+    """Return the smallest two-sided p that groups of n and m can give: when no two of their values overlap."""
+    return min(1.0, 2 / math.comb(n + m, n))
+
+
+def adjust(ps: Sequence[float]) -> list[float]:
+    """Return p values adjusted for how many there are (S. Holm, A simple sequentially rejective procedure, 1979)."""
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    adjusted, running = [0.0] * len(ps), 0.0
+    for position, index in enumerate(order):
+        running = max(running, min(1.0, (len(ps) - position) * ps[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def fewest_replicas(comparisons: int = 1, level: float = LEVEL) -> int:
+    """Return the smallest n at which n against n can decide at all, when so many comparisons are made at once."""
+    n = 1
+    while smallest_p(n, n) * comparisons > level:
+        n += 1
+    return n
+
+
+def enough_replicas(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> int | None:
+    """Estimate the n for which n against n would decide, if the groups differ as they seem to; None: no telling.
+
+    G. E. Noether, Sample size determination for some common nonparametric tests, JASA 82, 1987: from the share of
+    pairs in which one group's value is the larger. A rough guide: the share is itself estimated from few values.
+    """
+    pairs = len(a) * len(b)
+    if not pairs:
+        return None
+    ordered = sorted(b)
+    share = sum(_rank_within(ordered, x) for x in a) / pairs
+    if abs(share - 0.5) < 0.05:
+        return None
+    normal = statistics.NormalDist()
+    z = normal.inv_cdf(1 - LEVEL / comparisons / 2) + normal.inv_cdf(POWER)
+    total = z**2 / (3 * (share - 0.5) ** 2)
+    return max(math.ceil(total / 2), fewest_replicas(comparisons))
+
+
+def _rank_within(ordered: Sequence[float], x: float) -> float:
+    """Return how many of the values are below `x`, ties counted half."""
+    return (bisect_left(ordered, x) + bisect_right(ordered, x)) / 2

@@ -1,0 +1,245 @@
+"""From hosts to groups: their figures, which of them differ, and what that took or would take to decide."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.errors import UsageError
+from bootstrap.report import statistics
+from bootstrap.report.data import COMPARED, METRICS, VAL_LOSS, Data, Host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bootstrap.report.statistics import Summary
+
+UNFINISHED = "unfinished"
+UNRECORDED = "not recorded"
+UNNAMED_FAILURE = "unclassified"
+
+# What people call some facts.
+_ALIASES = {
+    "instance-type": "instance.type",
+    "region": "zone.region",
+    "cpu": "cpu.model",
+    "gpu": "gpu.name",
+    "image": "image.id",
+}
+_OF_RUN = ("run", "provider", "version")
+
+# Where these differ between hosts that are compared, something else than the grouping may be what made the times.
+FAIR = (
+    "instance.type",
+    "zone",
+    "cpu.model",
+    "cpu.count",
+    "torch",
+    "torch.build",
+    "accelerator",
+    "corpus.sha256",
+    "iterations",
+    "precision",
+    "threads",
+    "recipe",
+)
+_NEEDED = (*FAIR, "os.pretty", VAL_LOSS, "steal.percent", "virt")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Hosts that have something in common, and what is known of them."""
+
+    key: str
+    label: str
+    hosts: tuple[Host, ...]
+    metrics: dict[str, Summary | None]
+    failures: dict[str, int]
+    cost: Summary | None
+    val_loss: Summary | None
+
+    def measured(self, metric: str) -> list[Host]:
+        """Return the hosts whose duration is known."""
+        return [host for host in self.hosts if host.seconds(metric) is not None]
+
+    def values(self, metric: str) -> list[float]:
+        """Return the durations that are known, in seconds."""
+        return [value for host in self.hosts if (value := host.seconds(metric)) is not None]
+
+    def unknown(self, metric: str) -> Counter[str]:
+        """Count why the others are not known, those that failed apart (they are in `failures`)."""
+        rest = [host for host in self.hosts if host.status in ("ok", "running") and host.seconds(metric) is None]
+        return Counter(host.measures[metric].unknown for host in rest if metric in host.measures)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two groups held against each other by one duration. `slower` is the one with the larger median.
+
+    `p` is adjusted for all comparisons of that duration. `decides_from`: the fewest replicas of each that could
+    decide; `would_decide`: how many probably would, if they differ as they seem to (None: no telling).
+    """
+
+    metric: str
+    faster: Group
+    slower: Group
+    difference: float
+    p: float
+    raw_p: float
+    smallest_p: float
+    decides_from: int
+    would_decide: int | None
+
+    @property
+    def differs(self) -> bool:
+        """Say whether this is beyond the noise."""
+        return self.p <= statistics.LEVEL
+
+    @property
+    def decidable(self) -> bool:
+        """Say whether so few values could have shown a difference at all."""
+        return self.smallest_p <= statistics.LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the outputs show."""
+
+    data: Data
+    by: tuple[str, ...]
+    groups: tuple[Group, ...]
+    comparisons: tuple[Comparison, ...]
+    unfair: dict[str, list[Any]]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the durations that at least one host should have had."""
+        return tuple(m for m in METRICS if any(m in host.measures for host in self.data.hosts))
+
+    def compared(self, metric: str) -> list[Comparison]:
+        """Return the comparisons of one duration."""
+        return [comparison for comparison in self.comparisons if comparison.metric == metric]
+
+
+def summarise(data: Data, by: Sequence[str] = ("distro",)) -> Report:
+    """Group the hosts by `distro`, `run`, or any recorded facts, and compare the groups.
+
+    Raises UsageError for a fact that no host has.
+    """
+    names = [_ALIASES.get(name, name) for name in by]
+    data.read_facts({*_NEEDED, *names})
+    for given, name in zip(by, names, strict=True):
+        _check_known(data, given, name)
+    keyed: dict[str, list[Host]] = {}
+    for host in data.hosts:
+        keyed.setdefault(" · ".join(_value(host, name) for name in names), []).append(host)
+    called = Counter(_label(key, hosts, names) for key, hosts in keyed.items())
+    labelled = sorted((_unique(_label(key, hosts, names), key, called), key, hosts) for key, hosts in keyed.items())
+    groups = tuple(_group(key, label, hosts) for label, key, hosts in labelled)
+    comparisons = [comparison for metric in COMPARED for comparison in _compare(groups, metric)]
+    return Report(data, tuple(names), groups, tuple(comparisons), _unfair(data.hosts, names))
+
+
+def _check_known(data: Data, given: str, name: str) -> None:
+    if name in ("distro", "host", *_OF_RUN) or not data.hosts or any(name in host.facts for host in data.hosts):
+        return
+    known = ["distro", "host", *_OF_RUN, *data.fact_names()]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"recorded are: {', '.join(known)}"
+    raise UsageError(f"no host has a fact {given!r} to group by", remedy=hint)
+
+
+def _value(host: Host, name: str) -> str:
+    if name == "distro":
+        return host.distro
+    if name == "host":
+        return host.name
+    if name in _OF_RUN:
+        return {"run": host.run.id, "provider": host.run.provider, "version": host.run.version}[name]
+    return shown(host.facts[name]) if host.facts.get(name) is not None else UNRECORDED
+
+
+def shown(value: Any) -> str:
+    """Say a fact's value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _label(key: str, hosts: Sequence[Host], names: Sequence[str]) -> str:
+    """Name a group: a distro by what its hosts call themselves, where they agree."""
+    if list(names) != ["distro"]:
+        return key
+    called = {pretty for host in hosts if isinstance(pretty := host.facts.get("os.pretty"), str)}
+    return called.pop() if len(called) == 1 else key
+
+
+def _unique(label: str, key: str, called: Counter[str]) -> str:
+    return f"{label} ({key})" if called[label] > 1 else label
+
+
+def _group(key: str, label: str, hosts: Sequence[Host]) -> Group:
+    costs = [host.cost for host in hosts if host.cost is not None and host.status == "ok"]
+    losses = [host.facts.get(VAL_LOSS) for host in hosts]
+    return Group(
+        key,
+        label,
+        tuple(hosts),
+        {m: statistics.summarise([v for host in hosts if (v := host.seconds(m)) is not None]) for m in METRICS},
+        dict(Counter(_failure(host) for host in hosts if host.status in ("failed", "interrupted"))),
+        statistics.summarise(costs),
+        statistics.summarise([loss for loss in losses if isinstance(loss, int | float)]),
+    )
+
+
+def _failure(host: Host) -> str:
+    return host.failure_class or ("interrupted" if host.status == "interrupted" else UNNAMED_FAILURE)
+
+
+def _compare(groups: Sequence[Group], metric: str) -> list[Comparison]:
+    """Compare every two groups that have values, with p adjusted for how many comparisons that makes."""
+    pairs = list(itertools.combinations([group for group in groups if group.metrics[metric]], 2))
+    raw = [statistics.compare(a.values(metric), b.values(metric)) for a, b in pairs]
+    return [
+        _comparison(metric, pair, ps, len(pairs))
+        for pair, ps in zip(pairs, zip(raw, statistics.adjust(raw), strict=True), strict=True)
+    ]
+
+
+def _comparison(metric: str, pair: tuple[Group, Group], ps: tuple[float, float], comparisons: int) -> Comparison:
+    raw, adjusted = ps
+    faster, slower = sorted(pair, key=lambda group: _median(group, metric))
+    values = faster.values(metric), slower.values(metric)
+    smallest = statistics.smallest_p(len(values[0]), len(values[1]))
+    return Comparison(
+        metric,
+        faster,
+        slower,
+        _median(slower, metric) - _median(faster, metric),
+        adjusted,
+        raw,
+        min(1.0, smallest * comparisons),
+        statistics.fewest_replicas(comparisons),
+        statistics.enough_replicas(*values, comparisons),
+    )
+
+
+def _median(group: Group, metric: str) -> float:
+    summary = group.metrics[metric]
+    return summary.median if summary else 0.0
+
+
+def _unfair(hosts: Sequence[Host], by: Sequence[str]) -> dict[str, list[Any]]:
+    """Return what differs between the hosts though a fair comparison would keep it the same."""
+    found: dict[str, list[Any]] = {}
+    for name in FAIR:
+        values = sorted({shown(host.facts[name]) for host in hosts if host.facts.get(name) is not None})
+        if len(values) > 1 and name not in by:
+            found[name] = values
+    providers = sorted({host.run.provider for host in hosts})
+    if len(providers) > 1 and "provider" not in by:
+        found["provider"] = list(providers)
+    return found

@@ -1,0 +1,122 @@
+"""How seconds, dollars, shares and phases are said to people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bootstrap.events import FIRST_CHECKPOINT, INSTALL
+from bootstrap.report.data import FROM_LAUNCH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bootstrap.report.data import Part
+
+UNKNOWN = "unknown"
+TITLES = {INSTALL: "install", FIRST_CHECKPOINT: "first checkpoint", FROM_LAUNCH: "from launch on"}
+CATEGORIES = {
+    "wait": "waiting",
+    "network": "network",
+    "disk": "disk",
+    "compute": "computing",
+    "mixed": "not taken apart",
+}
+
+_KINDS = {"wait": "waiting in", "network": "on the network in", "disk": "on the disk in", "compute": "computing in"}
+
+# What a host was doing in a phase, as it follows "38 s of it". Paths that are not here are named as they are.
+_DOING = {
+    "launch/create": "waiting for the cloud to create the host",
+    "launch/boot": "waiting for the host to boot",
+    "launch/ssh": "waiting for SSH",
+    "launch/upload": "uploading the installer",
+    "cloud-init": "waiting for cloud-init",
+    "install/first-boot": "waiting for the first boot to finish",
+    "install/packages/lock": "waiting for the package manager's lock",
+    "install/packages/repositories": "waiting for the repository metadata",
+    "install/packages/refresh": "downloading the repository metadata",
+    "install/packages/install": "installing system packages",
+    "install/python": "making the Python environment",
+    "install/uv": "fetching uv",
+    "install/torch": "fetching and unpacking torch",
+    "install/project": "installing the project",
+    "install/corpora": "fetching the corpora",
+    "install/verify": "verifying the stack",
+    "install/threads": "measuring thread counts",
+    "install/preflight": "looking at the host",
+    "install/receipt": "writing the receipt",
+    "first-checkpoint/start": "starting Python and importing torch",
+    "first-checkpoint/data": "reading the corpus",
+    "first-checkpoint/train": "computing training iterations",
+    "first-checkpoint/evaluate": "evaluating",
+    "first-checkpoint/save": "writing the checkpoint",
+    INSTALL: "inside the install but in none of its phases",
+    FIRST_CHECKPOINT: "on the way to the first checkpoint but in none of its phases",
+}
+
+
+def seconds(value: float | None) -> str:
+    """Say a duration: 0.42 s, 24.1 s, 143 s, 12 min 05 s, 3 h 04 min."""
+    if value is None:
+        return UNKNOWN
+    if value < 0:
+        return f"-{seconds(-value)}"
+    if value < 599.5:
+        digits = 2 if value < 0.995 else 1 if value < 99.95 else 0
+        return f"{value:.{digits}f} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(value / 60)
+    return f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def span(low: float, high: float) -> str:
+    """Say from where to where: 22.9-25.8 s, with the unit once where both have the same."""
+    first, last = seconds(low), seconds(high)
+    if first == last:
+        return first
+    number, _, unit = first.partition(" ")
+    return f"{number}–{last}" if last.endswith(f" {unit}") and " " not in unit else f"{first} – {last}"  # noqa: RUF001  (an en dash is what a range takes)
+
+
+def dollars(value: float | None) -> str:
+    """Say a cost; small ones with the digits that tell them apart."""
+    if value is None:
+        return "–"  # noqa: RUF001  (a dash, for a cell without a value)
+    return f"${value:,.2f}" if value >= 0.995 or value == 0 else f"${value:.3g}" if value < 0.001 else f"${value:.3f}"
+
+
+def percent(share: float) -> str:
+    """Say a share with its sign: +12 %, -0.4 %."""
+    value = 100 * share
+    return f"{value:+.0f} %" if abs(value) >= 9.5 else f"{value:+.1f} %"
+
+
+def p_value(p: float, *, bound: bool = False) -> str:
+    """Say a probability: p = 0.1, p = 0.0079, p < 0.0001; as the least of several (`bound`): p ≥ 0.1."""
+    return "p < 0.0001" if p < 0.0001 else f"p {'≥' if bound and p < 0.995 else '='} {p:.2g}"
+
+
+def count(n: int, noun: str) -> str:
+    """Say how many: 1 host, 12 hosts."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words: a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def doing(part: Part) -> str:
+    """Say what a host was doing in a phase."""
+    known = _DOING.get(part.path)
+    if known:
+        return known
+    kind = {
+        "wait": "waiting in ",
+        "network": "on the network in ",
+        "disk": "on the disk in ",
+        "compute": "computing in ",
+    }
+    return f"{kind.get(part.category, 'in ')}{part.path}"
