@@ -1,0 +1,598 @@
+#!/usr/bin/env bash
+# From a bare host to a working stack, and on request to the first checkpoint of a training run.
+#
+#   ./bootstrap.sh --first-checkpoint                                   from a checkout
+#   curl -fsSL URL/bootstrap.sh | sudo bash -s -- --first-checkpoint    from where `make dist URL=URL` was put
+#
+# It installs what Python needs, finds a Python, lets it make the virtual environment (bootstrap/install/first_stage.py)
+# and hands over to `charrnn-bootstrap install`. All of it is in functions and runs on the last line, so that half a
+# download does nothing.
+
+set -u -o pipefail
+
+# Stamped by `make dist URL=...`: where the source archive is, and what it must be.
+SOURCE_URL=''
+SOURCE_SHA256=''
+
+readonly OLDEST_GLIBC=2.28           # torch's wheels are manylinux_2_28
+readonly FREE_KIB=2929688            # 3 GB: the environment is 0.9 GB, its downloads as much again, and some air
+readonly LOCK_SECONDS=600            # first-boot updates hold a package manager's lock for minutes
+readonly COMMAND_SECONDS=1800        # no single command of a package manager may take longer
+
+usage() {
+    cat <<'USAGE'
+Usage: bootstrap.sh [OPTIONS]
+
+Installs the training stack in /opt/charrnn. Asks nothing. Needs root: without it, runs itself again through sudo.
+
+  --first-checkpoint         then train the default network until its first checkpoint, and show where the time went
+  --prefix DIR               install there instead of /opt/charrnn
+  --source DIR|URL|FILE      install from a checkout, a folder with a wheel, a wheel, a source archive (.tar.gz) or a URL
+  --sha256 HEX               what a URL's file must be (a stamped script knows its own)
+  --accelerator auto|cpu|cuda  which build of torch; auto takes CUDA's where there is a GPU with a driver
+  --torch-index URL          the package index torch comes from; '' names none (also: CHARRNN_TORCH_INDEX)
+  --omit-dependency-installation
+                             leave the package manager alone: list the packages to install by hand, install the rest
+  --dry-run                  show what would be done, and do nothing
+  --uninstall                remove what was installed
+  --yes                      do not ask (only --uninstall asks)
+  --version, --help
+USAGE
+}
+
+# ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin
+distro_table() {
+    cat <<'TABLE'
+amzn||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++|its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
+amzn||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Amazon Linux
+debian||12||apt|python3=python3,python3-venv|ca-certificates libstdc++6||Debian
+debian||13|default|apt|python3=python3,python3-venv|ca-certificates libstdc++6||Debian
+rhel||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
+rhel||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
+rhel||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
+sles sles_sap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
+sles sles_sap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
+sles sles_sap||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
+sles sles_sap||16||zypper|python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
+ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|ca-certificates libstdc++6||Ubuntu
+ubuntu||24.04|default|apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
+ubuntu||26.04||apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
+TABLE
+}
+# ---- generated: end
+
+version() {
+    local here
+    here=$(script_folder) && sed -n 's/^__version__ = "\(.*\)"$/charrnn-bootstrap \1/p' "$here/bootstrap/__init__.py" 2>/dev/null | grep . ||
+        echo "charrnn-bootstrap ${SOURCE_URL:-(unstamped)}"
+}
+
+# ---- telling
+
+say() { printf '%s\n' "$*"; [ -z "$LOG" ] || printf '%s\n' "$*" >>"$LOG"; }
+warn() { say "bootstrap.sh: warning: $*" >&2; }
+note() { [ -z "$LOG" ] || printf '%s\n' "$*" >>"$LOG"; }
+
+# die CODE MESSAGE: the codes are those of bootstrap/errors.py.
+die() {
+    local code=$1; shift
+    say "bootstrap.sh: $*" >&2
+    exit "$code"
+}
+
+now() { local up rest; read -r up rest </proc/uptime; printf '%s' "$up"; }
+wall() { date -u +%Y-%m-%dT%H:%M:%S.%3NZ; }
+
+# since SECONDS: the time passed since, to a tenth.
+since() {
+    local hundredths=$(( $(now | tr -d .) - ${1/./} ))
+    printf '%d.%d' $((hundredths / 100)) $((hundredths % 100 / 10))
+}
+
+event() { # AT WALL EVENT PHASE KEY VALUE
+    [ -z "$EVENTS" ] || printf '{"at": %s, "boot": "%s", "wall": "%s", "event": "%s", "phase": "%s", "%s": "%s"}\n' \
+        "$1" "$BOOT" "$2" "$3" "$4" "$5" "$6" >>"$EVENTS"
+}
+
+open_phase() { # PHASE CATEGORY
+    OPEN="$1 $OPEN"
+    event "$(now)" "$(wall)" start "$1" category "$2"
+}
+
+close_phase() { # STATUS
+    local phase=${OPEN%% *}
+    OPEN=${OPEN#* }
+    event "$(now)" "$(wall)" end "$phase" status "$1"
+}
+
+row() { say "$(printf '  %-14s %7s s  %s' "$1" "$2" "$3")"; } # NAME SECONDS TEXT, as the later phases print theirs
+
+# ---- doing
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# logged SECONDS COMMAND...: with its output in the log, nothing on its standard input, and the lock not inherited.
+# In the background, so that a signal to this script ends it at once.
+logged() {
+    local limit=$1 code; shift
+    note "\$ $*"
+    timeout -k 10 "$limit" "$@" </dev/null >>"${LOG:-/dev/null}" 2>&1 9>&- &
+    CHILD=$!
+    wait "$CHILD"; code=$?
+    CHILD=''
+    [ "$code" -ne 124 ] || note "(ended: took longer than $limit s)"
+    return "$code"
+}
+
+log_size() { wc -c <"$LOG"; }
+log_from() { tail -c "+$(($1 + 1))" "$LOG"; } # what was written to the log since its size was $1
+# what_went_wrong SIZE: the line of the log since then that says most.
+what_went_wrong() {
+    local text; text=$(log_from "$1")
+    { grep -E '^(E:|Error|error|ERROR|Err:|curl:|No match|Problem:|W: Failed)' <<<"$text" || grep -v '^\$ ' <<<"$text" | grep .; } | tail -n 1
+}
+
+# shellcheck disable=SC2317  # called by the traps
+cleanup() {
+    local code=$?
+    trap - EXIT INT TERM HUP
+    while [ -n "${OPEN% }" ]; do close_phase failed; done
+    [ -z "$CHILD" ] || { kill "$CHILD" 2>/dev/null; wait "$CHILD" 2>/dev/null; }
+    [ -z "$WORK" ] || rm -rf "$WORK"
+    [ -z "$LOCK_FOLDER" ] || rm -rf "$LOCK_FOLDER"
+    [ "$code" -eq 0 ] || [ -z "$LOG" ] || printf 'The log is %s\n' "$LOG" >&2
+    exit "$code"
+}
+
+# shellcheck disable=SC2317
+interrupted() { # CODE
+    say "bootstrap.sh: interrupted; run the same command again and it goes on" >&2
+    exit "$1"
+}
+
+# ---- this script
+
+# Where the script lies; fails when it came through a pipe. (Read from a pipe, bash names its source "main".)
+script_folder() {
+    local script=${BASH_SOURCE[${#BASH_SOURCE[@]}-1]}
+    [ "$script" = "$0" ] && [ -f "$script" ] && (cd "$(dirname "$script")" && pwd)
+}
+
+as_root() {
+    local folder pass=() name
+    [ "$(id -u)" -ne 0 ] || return 0
+    if ! folder=$(script_folder); then
+        die 2 "must be root: curl -fsSL ${SOURCE_URL:+${SOURCE_URL%/*}/}bootstrap.sh | sudo bash -s --$(printf ' %q' "$@")"
+    fi
+    have sudo || die 2 "must be root, and there is no sudo: su -c $(printf '%q' "bash $folder/$(basename "$0")$(printf ' %q' "$@")")"
+    # sudo drops the environment; these are what the user may have set for us, empty or not.
+    while IFS= read -r name; do pass+=("$name=${!name}"); done < <(compgen -e | grep -E '^(CHARRNN_.*|PIP_.*|UV_.*|NO_COLOR|(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR))$')
+    # and root's pip would not read the user's own settings.
+    for name in "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"; do
+        [ -z "${PIP_CONFIG_FILE+set}" ] && [ -r "$name" ] && pass+=("PIP_CONFIG_FILE=$name") && break
+    done
+    exec sudo -- env "${pass[@]}" bash "$folder/$(basename "$0")" "$@"
+}
+
+take_lock() {
+    local lock=/run/charrnn-bootstrap.lock holder
+    [ -w /run ] || lock=/tmp/charrnn-bootstrap.lock
+    if have flock; then
+        exec 9>>"$lock" || die 7 "cannot open the lock file $lock"
+        if ! flock -n 9; then
+            read -r holder <"$lock" || holder=unknown
+            die 7 "another run (pid $holder) holds the lock $lock; wait for it to end"
+        fi
+        echo "$$" >"$lock"
+        export CHARRNN_LOCK_FD=9
+    elif mkdir "$lock.d" 2>/dev/null; then
+        LOCK_FOLDER=$lock.d
+        echo "$$" >"$lock.d/pid"
+    else
+        holder=$(cat "$lock.d/pid" 2>/dev/null || echo unknown)
+        if [ "$holder" != unknown ] && ! kill -0 "$holder" 2>/dev/null; then
+            rm -rf "$lock.d"; take_lock; return # its owner is gone
+        fi
+        die 7 "another run (pid $holder) holds the lock $lock.d; wait for it to end"
+    fi
+}
+
+# ---- the system
+
+# os_release KEY
+os_release() {
+    local file=/etc/os-release
+    [ -r "$file" ] || file=/usr/lib/os-release
+    # shellcheck disable=SC1090  # its variables stay in the subshell
+    (unset "$1"; . "$file" 2>/dev/null; printf '%s' "${!1-}")
+}
+
+# older A B: whether version A is older than version B.
+older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# Sets DISTRO RELEASE MANAGER PYTHONS REQUIRED REFUSE for this machine; fails on an unknown one.
+find_distro() {
+    local word version id variants release default manager pythons required refuse title best='' fallback='' nearest='' row=''
+    version=$(os_release VERSION_ID)
+    for word in $(os_release ID) $(os_release ID_LIKE); do
+        while IFS='|' read -r id variants release default manager pythons required refuse title; do
+            [[ " $id " == *" $word "* ]] || continue
+            [ -z "$variants" ] || [[ " $variants " == *" $(os_release VARIANT_ID) "* ]] || continue
+            row="$title|$release|$manager|$pythons|$required|$refuse"
+            [ -z "$default" ] || fallback=$row
+            [ "$release" = "$version" ] && best=$row && break
+            [[ "$version" == "$release".* ]] && { [ -n "$best" ] && older "$release" "$(cut -d'|' -f2 <<<"$best")" || best=$row; }
+            older "$version" "$release" || nearest=$row # rows come oldest first
+        done < <(distro_table)
+        [ "$word" = "$(os_release ID)" ] || { best=''; nearest=''; } # another distro's version says nothing
+        row=${best:-${nearest:-$fallback}}
+        [ -z "$row" ] || break
+    done
+    [ -n "$row" ] || return 1
+    IFS='|' read -r DISTRO RELEASE MANAGER PYTHONS REQUIRED REFUSE <<<"$row"
+}
+
+# The command of the distro's package manager; fails where it is missing.
+manager_command() {
+    case $MANAGER in
+        apt) have apt-get && echo apt-get ;;
+        dnf) if have dnf; then echo dnf; else have yum && echo yum; fi ;;
+        zypper) have zypper && echo zypper ;;
+    esac
+}
+
+# The packages to install by hand: this distro's, or on an unknown one, every known distro's.
+list_packages() {
+    local id variants release default manager pythons required refuse title
+    if [ -n "$MANAGER" ]; then
+        say "Packages that this system needs: $REQUIRED, and one of: $(sed 's/[^ =]*=//g; s/,/ + /g; s/ \([^+ ]\)/; \1/g; s/+; /+ /g' <<<"$PYTHONS")"
+        return
+    fi
+    say "Packages that are needed, under the names of the known distros:"
+    while IFS='|' read -r id variants release default manager pythons required refuse title; do
+        [ -z "$default" ] || say "  $title $release ($manager): $required, $(sed 's/[^ =]*=//; s/ .*//; s/,/ /g' <<<"$pythons")"
+    done < <(distro_table)
+}
+
+unsupported() { # WHY
+    say "bootstrap.sh: $1" >&2
+    say "For a report: $(os_release PRETTY_NAME) (ID=$(os_release ID) ID_LIKE=$(os_release ID_LIKE) VERSION_ID=$(os_release VERSION_ID) VARIANT_ID=$(os_release VARIANT_ID)), $(uname -sr), $(uname -m), libc: $(libc), package managers: $(for name in apt-get dnf yum zypper apk pacman emerge nix xbps-install; do ! have "$name" || printf '%s ' "$name"; done)" >&2
+    list_packages >&2
+    say "With those installed: bootstrap.sh --omit-dependency-installation" >&2
+    exit 3
+}
+
+libc() { getconf GNU_LIBC_VERSION 2>/dev/null || ldd --version 2>&1 | head -n 1; }
+
+# What cannot work is said before anything is touched.
+preflight() {
+    local glibc free folder=$PREFIX
+    [ "$(uname -s)" = Linux ] || unsupported "this is $(uname -s); the stack runs on Linux"
+    [ -z "$REFUSE" ] || die 3 "$DISTRO is not supported: $REFUSE"
+    glibc=$(libc)
+    case $glibc in
+        "glibc "*) ! older "${glibc#glibc }" "$OLDEST_GLIBC" || die 3 "$glibc is too old: torch needs $OLDEST_GLIBC or newer; use a newer release of the distro" ;;
+        *) unsupported "this system has no glibc, which torch's wheels need (found: ${glibc:-nothing})" ;;
+    esac
+    if [ -e "$PREFIX" ] && [ -n "$(ls -A "$PREFIX" 2>/dev/null)" ] && [ ! -e "$PREFIX/receipt.json" ]; then
+        die 2 "$PREFIX exists and is not ours (it has no receipt.json); give another --prefix, or remove it"
+    fi
+    while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+    [ -w "$folder" ] || die 2 "cannot write in $folder; give another --prefix"
+    [ -e "$PREFIX/state/verified" ] && return
+    free=$(df -Pk "$folder" | tail -n 1 | { read -r _ _ _ free _; echo "$free"; })
+    [ "${free:-0}" -ge "$FREE_KIB" ] || die 6 "only $((free / 1024)) MiB are free in $folder, and the install needs $((FREE_KIB / 1024)); make room, or give another --prefix"
+}
+
+# ---- packages
+
+installed() {
+    case $MANAGER in
+        apt) [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
+        *) rpm -q --quiet "$1" 2>/dev/null ;;
+    esac
+}
+
+# usable_python COMMAND: prints its path when it can make an environment that every user can run.
+usable_python() {
+    PATH=/usr/local/bin:/usr/bin:/bin command -v "$1" >/dev/null 2>&1 || return 1
+    PATH=/usr/local/bin:/usr/bin:/bin "$1" -I -c 'if True:
+        import sys, venv, ensurepip
+        ours = (3, 11) <= sys.version_info[:2] <= (3, 14)
+        shared = not sys.base_prefix.startswith(("/root/", "/home/"))
+        print(sys.executable)
+        sys.exit(not (ours and shared))' 2>/dev/null
+}
+
+find_python() { # COMMAND...
+    local name
+    for name in "$@"; do PYTHON=$(usable_python "$name") && return 0; done
+    PYTHON=''
+    return 1
+}
+
+# try_for_lock PATTERN COMMAND...: runs it, again while its output says that another process holds the lock.
+try_for_lock() {
+    local pattern=$1 start size waiting='' code; shift
+    start=$(now)
+    while :; do
+        size=$(log_size)
+        logged "$COMMAND_SECONDS" "$@" && code=0 || code=$?
+        if [ "$code" -eq 0 ] || ! log_from "$size" | grep -Eq "$pattern"; then break; fi
+        [ -n "$waiting" ] || { waiting=yes; open_phase install/packages/lock wait; say "  waiting: another process uses the package manager: $(what_went_wrong "$size")"; }
+        [ $(($(now | cut -d. -f1) - ${start%.*})) -lt "$LOCK_SECONDS" ] || { close_phase failed; die 4 "the package manager was still in use after $LOCK_SECONDS s: $(what_went_wrong "$size")"; }
+        sleep 2
+    done
+    [ -z "$waiting" ] || close_phase ok
+    return "$code"
+}
+
+readonly APT_BUSY='Could not get lock|Unable to acquire the dpkg frontend lock|is held by process|Unable to lock directory'
+
+refresh() {
+    local attempt
+    open_phase install/packages/refresh network
+    for attempt in 1 2 3; do
+        case $MANAGER in
+            apt) try_for_lock "$APT_BUSY" apt-get -q -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update ;;
+            dnf) logged "$LOCK_SECONDS" "$COMMAND" -y -q makecache ;;
+            zypper) try_for_lock 'System management is locked' zypper --non-interactive --gpg-auto-import-keys refresh ;;
+        esac && { close_phase ok; return 0; }
+        [ "$attempt" -eq 3 ] || { say "  the repositories did not answer as they should (attempt $attempt of 3); once more"; sleep $((attempt * 3)); }
+    done
+    close_phase failed
+    return 1
+}
+
+install_packages() { # PACKAGE...
+    local code
+    open_phase install/packages/install network
+    case $MANAGER in
+        apt)
+            [ -z "$(dpkg --audit 2>/dev/null)" ] || logged "$COMMAND_SECONDS" dpkg --force-confold --configure -a
+            try_for_lock "$APT_BUSY" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout="$LOCK_SECONDS" -o Acquire::Retries=3 install "$@" ;;
+        dnf) logged "$COMMAND_SECONDS" "$COMMAND" -y --setopt=install_weak_deps=False install "$@" ;;
+        zypper)
+            try_for_lock 'System management is locked' env ZYPP_LOCK_TIMEOUT="$LOCK_SECONDS" zypper --non-interactive install --no-recommends --auto-agree-with-licenses "$@"
+            code=$?
+            case $code in 102 | 103 | 106 | 107) (exit 0) ;; *) (exit "$code") ;; esac ;;
+    esac
+    code=$?
+    if [ "$code" -eq 0 ]; then close_phase ok; else close_phase failed; fi
+    return "$code"
+}
+
+packages() {
+    local start size name missing=() candidate choices=() refreshed=yes
+    start=$(now)
+    open_phase install/packages mixed
+    for name in $REQUIRED; do installed "$name" || missing+=("$name"); done
+    for candidate in $PYTHONS; do choices+=("${candidate%%=*}"); done
+    if find_python "${choices[@]}" && [ ${#missing[@]} -eq 0 ]; then
+        close_phase unchanged
+        row packages "$(since "$start")" "unchanged: what Python needs is there"
+        return
+    fi
+    COMMAND=$(manager_command) || unsupported "$DISTRO should have $MANAGER, and there is none"
+    size=$(log_size)
+    refresh || refreshed=''
+    for candidate in ${PYTHON:+-} $PYTHONS; do
+        set --
+        [ "$candidate" = - ] || { IFS=, read -r -a choices <<<"${candidate#*=}"; set -- "${choices[@]}"; }
+        if install_packages "${missing[@]}" "$@"; then
+            [ -n "$PYTHON" ] || find_python "${candidate%%=*}" || continue
+            close_phase ok
+            printf '%s\n' "${missing[@]}" "$@" >>"$PREFIX/state/packages"
+            row packages "$(since "$start")" "${missing[*]} $*"
+            return
+        fi
+    done
+    [ -n "$refreshed" ] || die 4 "$MANAGER could not reach its repositories: $(what_went_wrong "$size"); check the network and the repositories, then run this again"
+    die 4 "$MANAGER could not install ${missing[*]} and a Python (tried: $PYTHONS): $(what_went_wrong "$size")"
+}
+
+omitted_packages() {
+    list_packages
+    find_python python3.12 python3.13 python3.11 python3.14 python3 ||
+        die 4 "no usable Python: 3.11 to 3.14 with the modules venv and ensurepip, outside /root and /home; install the packages above first"
+    row packages 0.0 "left to you (--omit-dependency-installation); found $PYTHON"
+}
+
+# ---- the source
+
+is_sha256() { [[ $1 =~ ^[0-9a-f]{64}$ ]]; }
+
+verify_sha256() { # FILE HEX
+    local sum=''
+    if have sha256sum; then sum=$(sha256sum <"$1")
+    elif have shasum; then sum=$(shasum -a 256 <"$1")
+    elif have openssl; then sum=$(openssl dgst -sha256 -r <"$1")
+    elif [ -n "$PYTHON" ]; then sum=$("$PYTHON" -I -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())' <"$1")
+    else die 5 "nothing here can check a sha256 (tried sha256sum, shasum, openssl), and nothing is installed unchecked"
+    fi
+    [ "${sum%% *}" = "$2" ] || die 5 "$SOURCE is not what it should be: its sha256 is ${sum%% *}, expected $2. Nothing was installed from it"
+}
+
+download() { # URL FILE
+    local https=()
+    case $1 in https://*) https=(--proto '=https' --tlsv1.2) ;; esac
+    if have curl; then logged 900 curl --fail --silent --show-error --location --retry 3 "${https[@]}" --output "$2" "$1"
+    elif have wget; then logged 900 wget --no-verbose --tries=3 --output-document="$2" "$1"
+    else logged 900 "$PYTHON" -I -c 'import shutil, sys, urllib.request
+with urllib.request.urlopen(sys.argv[1], timeout=60) as answer, open(sys.argv[2], "wb") as file: shutil.copyfileobj(answer, file)' "$1" "$2"
+    fi
+}
+
+# Which source: what was asked for, else what the script was stamped with, else the checkout or bundle it lies in.
+choose_source() {
+    local folder
+    if [ -n "$SOURCE" ]; then return
+    elif [ -n "$SOURCE_URL" ]; then SOURCE=$SOURCE_URL; SHA256=$SOURCE_SHA256
+    elif folder=$(script_folder); then SOURCE=$folder
+    else die 2 "this script came through a pipe and does not know where its source is. Serve one that does (make dist URL=https://...), name the source (bash -s -- --source URL --sha256 HEX), or run it from a checkout: ./bootstrap.sh"
+    fi
+}
+
+check_source() {
+    case $SOURCE in
+        http://* | https://* | file://*) is_sha256 "$SHA256" || die 2 "a URL needs the sha256 of its file: --sha256 HEX" ;;
+        *.whl | *.tar.gz) [ -r "$SOURCE" ] || die 2 "--source $SOURCE: there is no such file" ;;
+        *)
+            [ -d "$SOURCE" ] || die 2 "--source $SOURCE: neither a folder, a wheel, a source archive (.tar.gz) nor a URL"
+            [ -f "$SOURCE/pyproject.toml" ] || [ -n "$(find_wheel "$SOURCE")" ] || die 2 "--source $SOURCE: neither a checkout nor a folder with a wheel of charrnn-bootstrap"
+            SOURCE=$(cd "$SOURCE" && pwd) ;;
+    esac
+}
+
+find_wheel() { find "$1" -maxdepth 1 -name 'charrnn_bootstrap-*.whl' | sort -V | tail -n 1; }
+
+# Brings a URL's file here. Early where something can, so that a wrong file is found before anything is touched.
+fetch_source() {
+    local start size file
+    case $SOURCE in http://* | https://* | file://*) ;; *) return 0 ;; esac
+    [ -z "$FETCHED" ] || return 0
+    [ -n "$PYTHON" ] || have curl || have wget || return 0
+    start=$(now); size=$(log_size)
+    open_phase install/source network
+    file=$WORK/$(basename "${SOURCE%%[?#]*}")
+    download "$SOURCE" "$file" || die 5 "cannot download $SOURCE: $(what_went_wrong "$size")"
+    verify_sha256 "$file" "$SHA256"
+    FETCHED=$file
+    close_phase ok
+    row source "$(since "$start")" "$SOURCE"
+}
+
+# Sets STAGE, what the first stage is imported from, and INSTALL, what uv installs.
+unpack_source() {
+    local from=${FETCHED:-$SOURCE}
+    case $from in
+        *.whl) STAGE=$from; INSTALL=$from ;;
+        *.tar.gz)
+            logged 120 "$PYTHON" -I -m tarfile -e "$from" "$WORK/source" || die 5 "$from is not a whole source archive"
+            INSTALL=$(find "$WORK/source" -mindepth 1 -maxdepth 1 -type d | head -n 1); STAGE=$INSTALL ;;
+        *)
+            if [ -f "$from/pyproject.toml" ]; then INSTALL=$from; else INSTALL=$(find_wheel "$from"); fi
+            STAGE=$INSTALL ;;
+    esac
+    [ -n "$STAGE" ] || die 5 "$from holds no source"
+}
+
+# ---- the verbs
+
+show_plan() {
+    if find_distro; then say "This is $DISTRO $RELEASE: packages come from $MANAGER."; else say "This distro is unknown."; fi
+    say "bootstrap.sh would, in $PREFIX:"
+    say "  packages      install what is missing of: ${REQUIRED:-(unknown)}, and a Python: ${PYTHONS:-(unknown)}"
+    say "  source        take the project from $SOURCE"
+    say "  python        make a virtual environment in $PREFIX/venv"
+    say "  uv, project   install uv and the project with its pinned libraries into it"
+    if [ -x "$PREFIX/venv/bin/charrnn-bootstrap" ]; then
+        exec "$PREFIX/venv/bin/charrnn-bootstrap" install --dry-run "${HANDOVER[@]}" </dev/null
+    fi
+    say "then \`charrnn-bootstrap install\`: other packages (warnings where missing), torch, corpora, a check that it trains, the receipt."
+    [ -z "$FIRST" ] || say "then training in a detached session until the first checkpoint, and the report."
+}
+
+uninstall() {
+    local link
+    [ -e "$PREFIX/receipt.json" ] || die 2 "nothing of ours is in $PREFIX (it has no receipt.json)"
+    if [ -x "$PREFIX/venv/bin/python" ] && "$PREFIX/venv/bin/python" -c 'import bootstrap.commands.uninstall' 2>/dev/null; then
+        exec "$PREFIX/venv/bin/charrnn-bootstrap" uninstall --prefix "$PREFIX" "$@"
+    fi
+    # The install was cut before it could remove itself: there is nothing yet but the prefix and, perhaps, the links.
+    [ "$1" = --yes ] || die 2 "this would remove $PREFIX, an unfinished install; say --uninstall --yes"
+    for link in charrnn charrnn-bootstrap; do
+        [[ $(readlink "/usr/local/bin/$link" 2>/dev/null) != "$PREFIX/"* ]] || rm -f "/usr/local/bin/$link"
+    done
+    swapoff "$PREFIX/swapfile" 2>/dev/null
+    for link in venv state cache tmp log corpora events.jsonl swapfile threads.json receipt.json; do rm -rf "${PREFIX:?}/$link"; done
+    rmdir "$PREFIX" 2>/dev/null || warn "$PREFIX holds files that are not ours; they stay"
+    LOG=''; say "Removed the unfinished install in $PREFIX."
+}
+
+# A run begins: from here on there is a prefix, a log, a stream of events and a receipt that uninstall can go by.
+begin() {
+    mkdir -p "$PREFIX/state" "$PREFIX/log" "$PREFIX/tmp" || die 2 "cannot make $PREFIX; give another --prefix"
+    chmod 755 "$PREFIX" "$PREFIX/state" "$PREFIX/log"
+    [ -e "$PREFIX/receipt.json" ] || printf '{"status": "unfinished", "prefix": "%s"}\n' "$PREFIX" >"$PREFIX/receipt.json"
+    LOG=$PREFIX/log/install-$(date -u +%Y%m%dT%H%M%SZ)-$$.log
+    EVENTS=$PREFIX/events.jsonl
+    : >"$EVENTS"
+    event "$START" "$START_WALL" start install category mixed
+    OPEN="install "
+    event "$START" "$START_WALL" start install/preflight category disk
+    event "$(now)" "$(wall)" end install/preflight status ok
+    WORK=$(mktemp -d "$PREFIX/tmp/bootstrap.XXXXXX") || die 5 "cannot make a folder in $PREFIX/tmp"
+}
+
+parse() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --prefix=* | --source=* | --sha256=* | --accelerator=* | --torch-index=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
+            --prefix | --source | --sha256 | --accelerator | --torch-index)
+                [ $# -ge 2 ] || die 2 "$1 needs a value (see --help)"
+                case $1 in
+                    --prefix) PREFIX=$2 ;;
+                    --source) SOURCE=$2 ;;
+                    --sha256) SHA256=$2 ;;
+                    --accelerator) ACCELERATOR=$2 ;;
+                    --torch-index) HANDOVER+=(--torch-index "$2") ;;
+                esac
+                shift ;;
+            --omit-dependency-installation | --ommit-dependency-installation) OMIT=yes; HANDOVER+=(--omit-dependency-installation) ;;
+            --first-checkpoint) FIRST=yes; HANDOVER+=(--first-checkpoint) ;;
+            --dry-run) DRY=yes ;;
+            --uninstall) REMOVE=yes ;;
+            --yes | -y) YES=--yes ;;
+            --version) version; exit 0 ;;
+            --help | -h) usage; exit 0 ;;
+            *) die 2 "unknown option $1 (see --help)" ;;
+        esac
+        shift
+    done
+    case $PREFIX in /?*) ;; *) die 2 "--prefix $PREFIX: give an absolute path other than /" ;; esac
+    case $PREFIX in *[[:space:]\"\\]*) die 2 "--prefix $PREFIX: a path with spaces, quotes or backslashes breaks the programs inside" ;; esac
+    PREFIX=${PREFIX%/}
+    case $ACCELERATOR in auto | cpu | cuda) ;; *) die 2 "--accelerator $ACCELERATOR: auto, cpu or cuda" ;; esac
+    HANDOVER+=(--prefix "$PREFIX" --accelerator "$ACCELERATOR")
+}
+
+main() {
+    PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    DISTRO='' RELEASE='' MANAGER='' PYTHONS='' REQUIRED='' REFUSE=''
+    START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
+    parse "$@"
+    if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then choose_source; check_source; show_plan; return; fi
+    as_root "$@"
+    export LC_ALL=C.UTF-8
+    umask 022
+    trap cleanup EXIT
+    trap 'interrupted 130' INT
+    trap 'interrupted 143' TERM HUP
+    take_lock
+    if [ -n "$REMOVE" ]; then uninstall "${YES:---ask}" ${DRY:+--dry-run}; return; fi
+
+    choose_source
+    check_source
+    if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a distro this knows"; fi
+    preflight
+    if [ -z "$OMIT" ] && ! manager_command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
+    begin
+    say "charrnn-bootstrap on $(os_release PRETTY_NAME), $(uname -m), into $PREFIX"
+    fetch_source
+    if [ -n "$OMIT" ]; then omitted_packages; else packages; fi
+    fetch_source
+    unpack_source
+
+    export TMPDIR=$PREFIX/tmp
+    PYTHONPATH=$STAGE PYTHONDONTWRITEBYTECODE=1 "$PYTHON" -P -m bootstrap.install.first_stage --prefix "$PREFIX" --source "$INSTALL" --log "$LOG" </dev/null &
+    CHILD=$!
+    wait "$CHILD" || { local code=$?; CHILD=''; exit "$code"; }
+    CHILD=''
+    rm -rf "$WORK"
+    trap - EXIT INT TERM HUP
+    exec "$PREFIX/venv/bin/charrnn-bootstrap" install "${HANDOVER[@]}" --log "$LOG" --started "$START" </dev/null
+}
+
+{ main "$@"; exit; }

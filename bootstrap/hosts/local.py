@@ -9,9 +9,11 @@ import signal
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypedDict
 
+from bootstrap.errors import HostError
 from bootstrap.hosts.base import TIMED_OUT, CommandError, Result, TransferError
 
 if TYPE_CHECKING:
@@ -19,13 +21,69 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 
+class Identity(TypedDict, total=False):
+    """Who a child process is, as `subprocess.Popen` takes it."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of this machine."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+    shell: str = "/bin/sh"
+
+    def environment(self) -> dict[str, str]:
+        """Return what a login gives a process of this user; nothing is taken over from ours."""
+        return {
+            "HOME": str(self.home),
+            "USER": self.name,
+            "LOGNAME": self.name,
+            "SHELL": self.shell,
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+        }
+
+
+def account(name: str) -> Account:
+    """Look a user up. Raises HostError where there is none of that name."""
+    import pwd  # noqa: PLC0415  (absent on Windows, where a launcher may run)
+
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise HostError(f"there is no user {name!r} on this machine") from None
+    return Account(name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir), entry.pw_shell or "/bin/sh")
+
+
+def _identity(account: Account | None) -> Identity:
+    if account is None or account.uid == os.geteuid():
+        return {}
+    groups = os.getgrouplist(account.name, account.gid)
+    return {"user": account.uid, "group": account.gid, "extra_groups": groups}
+
+
 class LocalHost:
     """Runs commands on this machine, each in a process group of its own, so that a time limit ends all of it."""
 
-    def __init__(self, name: str = "local", *, clean_env: Mapping[str, str] | None = None) -> None:
-        """Make a host called `name`. With `clean_env`, commands get that environment and nothing of this process's."""
+    def __init__(
+        self, name: str = "local", *, clean_env: Mapping[str, str] | None = None, account: Account | None = None
+    ) -> None:
+        """Make a host called `name`.
+
+        With `clean_env`, commands get that environment and nothing of this process's. With `account`, they run as
+        that user (which only root may do).
+        """
         self.name = name
         self._base = clean_env
+        self._account = account
 
     def run(
         self,
@@ -50,6 +108,7 @@ class LocalHost:
                     stderr=subprocess.PIPE,
                     env={**base, **(env or {})},
                     process_group=0,
+                    **_identity(self._account),
                 )
             except OSError as error:
                 message = f"{self.name}: cannot run {argv[0]}: {error.strerror}"

@@ -1,0 +1,257 @@
+"""What runs before there is an environment: `bootstrap.sh` starts this with the system's Python, from the source.
+
+It makes the environment, gets uv with the pip that every Python carries, and lets uv install the project with its
+pinned libraries. Only the standard library is imported; nothing here may need anything else.
+
+The environment is made without pip, and pip is run out of the wheel that `ensurepip` would have installed: the
+same pip, 2.5 s less. (A pinned pip comes with the libraries, for fetching corpora.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from bootstrap.clock import uptime
+from bootstrap.errors import BootstrapError, InstallError
+from bootstrap.events import Recorder, append_to
+from bootstrap.install import pip_settings
+from bootstrap.install.paths import Prefix
+from bootstrap.install.screen import Screen
+from bootstrap.install.state import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import FrameType
+
+    from bootstrap.install.pip_settings import PipSettings
+
+_REQUIREMENTS = "bootstrap/install/requirements.txt"
+_IN_SOURCE = ("bootstrap", "charrnn", "distros", "playbooks", "bootstrap.sh", "cli.py", "pyproject.toml")
+_PATIENCE = 900  # seconds for a step that downloads
+
+# One process for both: importing pip out of its wheel takes longer than what it does.
+_PIP = """
+import contextlib, io, sys
+wheel, target, requirement = sys.argv[1:]
+sys.path.insert(0, wheel)
+from pip._internal.cli.main import main
+listing = io.StringIO()
+with contextlib.redirect_stdout(listing):
+    code = main(["config", "list"])
+with open(target, "w") as file:
+    file.write(listing.getvalue() if code == 0 else "")
+install = ["install", "--no-compile", "--disable-pip-version-check", "--no-deps", "--no-cache-dir", requirement]
+sys.exit(main(install) if requirement else 0)
+"""
+
+
+class FirstStage:
+    """The steps `python`, `uv` and `project`, each done only where it is not done already."""
+
+    def __init__(self, prefix: Prefix, source: Path, screen: Screen, recorder: Recorder) -> None:
+        self._prefix = prefix
+        self._source = source
+        self._screen = screen
+        self._recorder = recorder
+        self._steps = Steps(prefix)
+
+    def run(self) -> None:
+        """Bring the environment to the state in which `charrnn-bootstrap install` can go on."""
+        if (step := self._steps.cut()) is not None:
+            self._screen.say(f"  An earlier run was cut while it did {step}: the environment is made anew.")
+            self._steps.reset()
+        elif not self._prefix.python.exists():
+            self._steps.reset()
+        pins = _pins(_read(self._source, _REQUIREMENTS))
+        self._python()
+        settings = self._uv(pins["uv"])
+        self._project(settings)
+
+    def _python(self) -> None:
+        mark = f"{sys.version.split()[0]} {sys.executable}"
+        started = uptime()
+        with self._recorder.phase("install/python", "disk") as outcome:
+            if self._steps.done("python") == mark:
+                outcome.status = "unchanged"
+                return
+            if self._steps.done("python") is not None:
+                self._steps.reset()  # the system's Python is another one now
+            with self._steps.changing("python", mark):
+                venv.EnvBuilder(symlinks=True, with_pip=False).create(self._prefix.venv)
+        self._screen.row("python", uptime() - started, mark)
+
+    def _uv(self, version: str) -> PipSettings:
+        started = uptime()
+        listing = self._prefix.tmp / "pip-config"
+        with self._recorder.phase("install/uv", "network") as outcome:
+            have = self._steps.done("uv") == version
+            requirement = "" if have else f"uv=={version}"
+            if have and self._steps.done("project") == self._fingerprint():
+                outcome.status = "unchanged"
+                return pip_settings.PipSettings()  # nothing will be fetched
+            command = [str(self._prefix.python), "-I", "-c", _PIP, str(_pip_wheel()), str(listing), requirement]
+            if have:
+                self._run("pip", command)
+            else:
+                with self._steps.changing("uv", version):
+                    self._run("pip", command)
+        settings = pip_settings.parse(listing.read_text())
+        listing.unlink()  # it may hold credentials
+        self._screen.row("uv", uptime() - started, f"unchanged: {version}" if have else version)
+        return settings
+
+    def _project(self, settings: PipSettings) -> None:
+        started = uptime()
+        mark = self._fingerprint()
+        with self._recorder.phase("install/project", "network") as outcome:
+            if self._steps.done("project") == mark:
+                outcome.status = "unchanged"
+                return
+            again = self._steps.done("torch")
+            requirements = self._prefix.tmp / "requirements.txt"
+            requirements.write_text(_read(self._source, _REQUIREMENTS))
+            command = [
+                *(str(self._prefix.uv), "pip", "install", "--no-config", "--no-deps"),
+                *("--python", str(self._prefix.python), "--requirements", str(requirements)),
+                *("--reinstall-package", "charrnn-bootstrap", str(self._source)),
+                *settings.uv_arguments(),
+            ]
+            with self._steps.changing("project", mark):
+                self._run("uv", command, {**settings.uv_environment(), "UV_CACHE_DIR": str(self._prefix.cache)})
+            if again is not None:  # torch rests on nothing of the project: a newer one leaves it as it is
+                (self._prefix.state / "torch").write_text(f"{again}\n")
+        self._screen.row(
+            "project", uptime() - started, f"charrnn-bootstrap and its pinned libraries, from {self._source}"
+        )
+
+    def _fingerprint(self) -> str:
+        return fingerprint(self._source)
+
+    def _run(self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Run a command with its output in the log; its last words are the error where it fails."""
+        self._screen.command(argv[:1] if name == "pip" else argv)
+        started = time.monotonic()
+        try:
+            done = subprocess.run(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env={**os.environ, **(environment or {})},
+                cwd=self._prefix.tmp,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InstallError(
+                f"{name} was not done after {_PATIENCE} s", remedy="check the network, run again"
+            ) from error
+        self._screen.note(done.stdout)
+        if done.returncode == -signal.SIGKILL:
+            raise InstallError(
+                f"{name} was killed, probably for want of memory", remedy="see dmesg; add memory or swap"
+            )
+        if done.returncode != 0:
+            seconds = time.monotonic() - started
+            raise InstallError(f"{name} failed after {seconds:.0f} s: {_last_words(done.stdout)}")
+
+
+def fingerprint(source: Path) -> str:
+    """Return what tells one state of the source from another: the sha256 of the file, or of a checkout's files."""
+    digest = hashlib.sha256()
+    for path in [source] if source.is_file() else sorted(_files(source)):
+        digest.update(f"{path.relative_to(source)}\0".encode() if path != source else b"")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(source: Path) -> Iterable[Path]:
+    for name in _IN_SOURCE:
+        path = source / name
+        if path.is_file():
+            yield path
+        else:
+            yield from (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+
+
+def _read(source: Path, name: str) -> str:
+    """Read a file of the source: a folder, or a wheel."""
+    if source.is_dir():
+        return (source / name).read_text()
+    with zipfile.ZipFile(source) as wheel:
+        return wheel.read(name).decode()
+
+
+def _pins(requirements: str) -> dict[str, str]:
+    lines = (line.partition(";")[0].strip().partition("==") for line in requirements.splitlines())
+    return {name: version for name, equals, version in lines if equals}
+
+
+def _pip_wheel() -> Path:
+    """Find the wheel of pip that this Python carries (PEP 453); Debian and others keep it in a folder of its own."""
+    import ensurepip  # noqa: PLC0415  (absent on a Python whose distro splits it off; bootstrap.sh made sure)
+
+    folders = [
+        sysconfig.get_config_var("WHEEL_PKG_DIR"),
+        Path(ensurepip.__file__).parent / "_bundled",
+        "/usr/share/python-wheels",
+    ]
+    for folder in filter(None, folders):
+        wheels = sorted(Path(folder).glob("pip-*.whl"))
+        if wheels:
+            return wheels[-1]
+    raise InstallError(
+        f"{sys.executable} carries no pip wheel", remedy="install the distro's pip or venv package for it"
+    )
+
+
+def _last_words(output: str) -> str:
+    """Return the line of a tool's output that says what went wrong, without the lines that uv draws around it."""
+    lines = [line.strip(" \t\u00d7\u2570\u2500\u25b6\u251c") for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if line.lower().startswith(("error", "caused by", "failed"))]
+    return (telling or lines or ["it said nothing"])[-1]
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the first stage and return the exit code."""
+    parser = argparse.ArgumentParser(prog="bootstrap.install.first_stage")
+    parser.add_argument("--prefix", type=Path, required=True)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    prefix = Prefix(options.prefix)
+    signal.signal(signal.SIGTERM, _stop)
+    screen = Screen(options.log)
+    try:
+        FirstStage(prefix, options.source, screen, Recorder(append_to(prefix.events))).run()
+    except BootstrapError as error:
+        sys.stderr.write(f"bootstrap.sh: {error}\n")
+        screen.note(f"bootstrap.sh: {error}")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"bootstrap.sh: {error.strerror}: {error.filename or prefix.root}\n")
+        return InstallError.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
