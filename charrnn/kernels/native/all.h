@@ -1,0 +1,13 @@
+#include "element.h"
+#include "plan.h"
+#include "steps.h"
+#include "lstm.h"
+#include "gru.h"
+#include "rnn.h"
+#include "decoder.h"
+#include "gradients.h"
+#include "stack.h"
+#undef PRECISION
+#undef NAME
+#undef KW
+#undef el

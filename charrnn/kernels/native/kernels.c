@@ -1,0 +1,28 @@
+/* The recurrent stack of a character-level network over a whole window: forward, loss, backward.
+
+   Compiled on the host that uses it, for its own instruction set, and called through ctypes (compiled.py). Links
+   against nothing but the OpenMP library that PyTorch has already loaded, so both share one pool of threads. */
+#include "task.h"
+
+#if defined(_OPENMP)
+int omp_get_thread_num(void);
+#else
+static int omp_get_thread_num(void) { return 0; }
+#endif
+
+#define PRECISION 32
+#include "all.h"
+#if defined(__AVX512BF16__)
+#define PRECISION 16
+#include "all.h"
+#endif
+
+int has_bf16(void) {
+#if defined(__AVX512BF16__)
+    return 1;
+#else
+    return 0;
+#endif
+}
+int64_t granule(void) { return 2 * VL; }
+int64_t task_bytes(void) { return sizeof(task_t); }
