@@ -115,7 +115,8 @@ class Bar(Callback):
                 console=Console(file=self.stream),
                 refresh_per_second=4,
             )
-            self._task = self._progress.add_task("", total=run.total, completed=run.iteration, epoch="", **self.shown)
+            fields: dict[str, Any] = {"epoch": "", **self.shown}
+            self._task = self._progress.add_task("", total=run.total, completed=run.iteration, **fields)
             self._progress.start()
         return self._progress
 

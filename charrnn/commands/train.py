@@ -96,8 +96,9 @@ def _describe(run: "Run") -> Iterable[str]:
     config, splits = run.model.config, run.splits
     parts = (splits.train, splits.validation, splits.test)
     batches = "/".join(str(len(part)) if part is not None else "0" for part in parts)
+    layers = f"{config.layers} layer{'s' * (config.layers > 1)} of {config.size}"
+    yield f"{config.cell}, {layers}, {run.model.parameter_count():,} parameters"
     yield (
-        f"{config.cell}, {config.layers} layer{'s' * (config.layers > 1)} of {config.size}, {run.model.parameter_count():,} parameters; "
         f"{run.corpus['name']}: {run.corpus['characters']:,} characters, {len(run.vocabulary)} symbols; "
         f"{splits.kind} split, {batches} batches (train/validation/test)"
     )

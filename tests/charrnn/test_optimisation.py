@@ -1,0 +1,145 @@
+"""Steps against PyTorch's own optimisers, schedules against the originals' loops, bounds."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from charrnn.errors import CheckpointError
+from charrnn.model import CharRNN, ModelConfig
+from charrnn.optimisation import (
+    FlatParameters,
+    clip,
+    initialise,
+    make_optimiser,
+    make_schedule,
+    restore_memory,
+)
+from charrnn.recipes import resolve
+
+
+def twins() -> tuple[CharRNN, CharRNN]:
+    one, two = CharRNN(ModelConfig(5, size=4)).double(), CharRNN(ModelConfig(5, size=4)).double()
+    initialise(one, "char-rnn")
+    two.load_state_dict(one.state_dict())
+    return one, two
+
+
+def torch_adamw(parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
+    matrices: dict[str, Any] = {"params": [p for p in parameters if p.dim() > 1], "weight_decay": 0.1}
+    others: dict[str, Any] = {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0}
+    return torch.optim.AdamW([matrices, others], lr=2e-3, betas=(0.9, 0.99))
+
+
+@pytest.mark.parametrize(
+    ("given", "theirs"),
+    [
+        ({}, lambda p: torch.optim.RMSprop(p, lr=2e-3, alpha=0.95, eps=1e-8)),
+        ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, lr=2e-3)),
+        ({"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.99}, torch_adamw),
+    ],
+)
+def test_steps_are_those_of_torch(given: dict[str, Any], theirs: Any) -> None:
+    one, two = twins()
+    flat = FlatParameters(one)
+    ours = make_optimiser(resolve(given), flat)
+    other = theirs(list(two.parameters()))
+    tokens = torch.randint(5, (3, 8))
+    for _ in range(20):
+        flat.gradients.zero_()
+        one(tokens)[0].logsumexp(-1).sum().backward()
+        ours.step(2e-3)
+        other.zero_grad()
+        two(tokens)[0].logsumexp(-1).sum().backward()
+        other.step()
+    for mine, reference in zip(one.parameters(), two.parameters(), strict=True):
+        assert (mine - reference).abs().max() < 1e-12
+
+
+def test_flat_parameters_are_views() -> None:
+    model, _ = twins()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    flat = FlatParameters(model)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    flat.values += 1
+    assert all(torch.equal(a + 1, b) for a, b in zip(before, model.parameters(), strict=True))
+    model(torch.zeros(1, 3, dtype=torch.int64))[0].sum().backward()
+    assert flat.gradients.count_nonzero() > 0
+    assert flat.norms()[1] == pytest.approx(math.sqrt(sum(float((p**2).sum()) for p in model.parameters())))
+
+
+class TestClip:
+    def test_by_value(self) -> None:
+        gradients = torch.tensor([-7.0, 0.5, 9.0])
+        clip(gradients, 5, "value")
+        assert gradients.tolist() == [-5.0, 0.5, 5.0]
+
+    def test_by_norm(self) -> None:
+        gradients = torch.tensor([3.0, 4.0])
+        clip(gradients, 1, "norm")
+        assert gradients.norm() == pytest.approx(1, abs=1e-5)
+        clip(gradients, 10, "norm")
+        assert gradients.norm() == pytest.approx(1, abs=1e-5)
+
+    def test_zero_bounds_nothing(self) -> None:
+        gradients = torch.tensor([-7.0, 9.0])
+        clip(gradients, 0, "value")
+        assert gradients.tolist() == [-7.0, 9.0]
+
+
+def original_char_rnn(per_epoch: int, iterations: int, decay: float, after: int) -> list[float]:
+    """The loop of the original's train.lua: the rate is changed at the end of an epoch."""
+    rate, used = 2e-3, []
+    for i in range(1, iterations + 1):
+        used.append(rate)
+        epoch = i / per_epoch
+        if i % per_epoch == 0 and decay < 1 and epoch >= after:
+            rate *= decay
+    return used
+
+
+def original_torch_rnn(per_epoch: int, iterations: int, factor: float, every: int) -> list[float]:
+    rate, used = 2e-3, []
+    for i in range(1, iterations + 1):
+        used.append(rate)
+        epoch = i // per_epoch + 1
+        if i % per_epoch == 0 and epoch % every == 0:
+            rate *= factor
+    return used
+
+
+class TestSchedules:
+    @pytest.mark.parametrize("after", [0, 1, 3, 10])
+    def test_char_rnn(self, after: int) -> None:
+        options = resolve({"learning_rate_decay_after": after})
+        rate = make_schedule(options, per_epoch=7, total=200)
+        expected = original_char_rnn(7, 200, 0.97, after)
+        assert [rate(i) for i in range(1, 201)] == pytest.approx(expected)
+
+    @pytest.mark.parametrize("every", [1, 2, 5])
+    def test_torch_rnn(self, every: int) -> None:
+        options = resolve({"recipe": "torch-rnn", "learning_rate_decay_every": every})
+        rate = make_schedule(options, per_epoch=7, total=200)
+        assert [rate(i) for i in range(1, 201)] == pytest.approx(original_torch_rnn(7, 200, 0.5, every))
+
+    def test_cosine_with_warmup(self) -> None:
+        options = resolve({"schedule": "cosine", "learning_rate": 1.0, "min_learning_rate": 0.1, "warmup": 10})
+        rate = make_schedule(options, per_epoch=7, total=110)
+        assert rate(1) == pytest.approx(0.1)
+        assert rate(10) == pytest.approx(1.0)
+        assert rate(60) == pytest.approx(0.55)
+        assert rate(110) == pytest.approx(0.1)
+        assert rate(500) == pytest.approx(0.1)
+
+    def test_constant(self) -> None:
+        rate = make_schedule(resolve({"schedule": "constant"}), per_epoch=1, total=9)
+        assert {rate(i) for i in range(1, 10)} == {2e-3}
+
+
+def test_memory_of_another_optimiser_is_refused() -> None:
+    model, _ = twins()
+    flat = FlatParameters(model)
+    adam = make_optimiser(resolve({"optimizer": "adam"}), flat)
+    with pytest.raises(CheckpointError, match="optimiser"):
+        restore_memory(adam, {"square": torch.zeros(3)})
