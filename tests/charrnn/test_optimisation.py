@@ -66,7 +66,7 @@ def test_flat_parameters_are_views() -> None:
     assert all(torch.equal(a + 1, b) for a, b in zip(before, model.parameters(), strict=True))
     model(torch.zeros(1, 3, dtype=torch.int64))[0].sum().backward()
     assert flat.gradients.count_nonzero() > 0
-    assert flat.norms()[1] == pytest.approx(math.sqrt(sum(float((p**2).sum()) for p in model.parameters())))
+    assert flat.norms()[1] == pytest.approx(math.sqrt(sum(float((p.detach() ** 2).sum()) for p in model.parameters())))
 
 
 class TestClip:
