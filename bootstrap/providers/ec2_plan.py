@@ -1,0 +1,177 @@
+"""Deciding what a launch on EC2 would create. Everything here only looks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from bootstrap import distros
+from bootstrap.errors import UnsupportedSystemError, UsageError
+from bootstrap.providers import cost, images, network, order, tags
+from bootstrap.providers.base import Plan, PlanError, PlannedHost
+
+if TYPE_CHECKING:
+    from bootstrap.providers.aws import Aws
+    from bootstrap.providers.base import Request
+
+DEFAULT_TYPE, DEFAULT_GPU_TYPE = "t3.micro", "g4dn.xlarge"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """How a distro is started: its image, the user to log in as, the size of the root volume, and how it is billed."""
+
+    user: str
+    image: images.Image
+    volume_gib: int
+    billing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ec2Plan(Plan):
+    """A plan with all that `create` needs. Zones and types are in the order in which they are tried."""
+
+    region: str = ""
+    owner: str = ""
+    places: tuple[network.Place, ...] = ()
+    types: tuple[network.InstanceType, ...] = ()
+    offers: tuple[tuple[str, str], ...] = ()  # (instance type, zone) pairs to try, the best first
+    systems: tuple[tuple[str, System], ...] = ()
+    batches: tuple[order.Batch, ...] = ()
+    ssh_from: str | None = None
+    spot: bool = False
+    minutes: int = 120
+    expires: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    name: str | None = None
+
+    def system(self, distro: str) -> System:
+        """Return how a distro is started."""
+        return dict(self.systems)[distro]
+
+    def place(self, zone: str) -> network.Place:
+        """Return the subnet of a zone."""
+        return next(place for place in self.places if place.zone == zone)
+
+
+def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
+    """Plan a launch. Raises PlanError or AwsError for what cannot be had, UsageError for what makes no sense."""
+    batches = order.batches(request.distros, request.replicas, request.seed)
+    releases = {name: _usable(name) for name in request.distros}
+    minutes = round(request.max_hours * 60)
+    if minutes < 5:
+        raise UsageError("--max-hours must be at least five minutes (0.1)")
+    names = request.instance_types or ((DEFAULT_GPU_TYPE if request.accelerator == "cuda" else DEFAULT_TYPE),)
+    types = network.instance_types(aws, tuple(dict.fromkeys(names)))
+    if request.accelerator == "cuda" and (plain := [one.name for one in types if not one.gpus]):
+        raise UsageError(f"{plain[0]} has no GPU, and --accelerator cuda asks for one")
+    places = network.places(aws, request.subnet, request.zone)
+    offers = _offers(aws, types, places)
+    found = images.resolve(aws, releases, types[0].architecture)
+    systems = {
+        name: _system(name, release, found[name], request, gpu=any(one.gpus for one in types))
+        for name, release in releases.items()
+    }
+    owner = tags.owner_of(aws.ask("GetCallerIdentity", aws.client("sts").get_caller_identity)["Arn"])
+    money = _money(aws, request, types, systems)
+    hosts = tuple(
+        PlannedHost(host, batch.distro, position, {"image": found[batch.distro].id, "instance_type": types[0].name})
+        for position, (batch, host) in enumerate((batch, host) for batch in batches for host in batch.names)
+    )
+    return Ec2Plan(
+        run_id=request.run_id,
+        provider="ec2",
+        hosts=hosts,
+        detail=money,
+        notes=tuple(_notes(request, types, offers, places, money)),
+        region=aws.region,
+        owner=owner,
+        places=tuple(places),
+        types=tuple(types),
+        offers=tuple(offers),
+        systems=tuple(systems.items()),
+        batches=tuple(batches),
+        ssh_from=network.cidr(request.ssh_from) if request.ssh_from else None,
+        spot=request.spot,
+        minutes=minutes,
+        expires=(now or datetime.now(UTC)) + timedelta(minutes=minutes + 5),
+        name=request.name,
+    )
+
+
+def _usable(name: str) -> distros.Release:
+    release = distros.find(name)
+    if release.refuse:
+        raise UnsupportedSystemError(f"{name}: {release.refuse}")
+    if release.ec2 is None:
+        raise PlanError(f"{name}: nothing is known about its images on EC2")
+    return release
+
+
+def _offers(aws: Aws, types: list[network.InstanceType], places: list[network.Place]) -> list[tuple[str, str]]:
+    """Return the (type, zone) pairs in the order to try them: all zones for the first type, then for the next."""
+    zones = network.offered(aws, tuple(one.name for one in types))
+    pairs = [(one.name, place.zone) for one in types for place in places if place.zone in zones[one.name]]
+    if not pairs:
+        wanted = ", ".join(one.name for one in types)
+        there = ", ".join(place.zone for place in places)
+        raise PlanError(f"{wanted} is not offered in {there}", remedy="try another --zone or --instance-type")
+    return pairs
+
+
+def _system(name: str, release: distros.Release, image: images.Image, request: Request, *, gpu: bool) -> System:
+    assert release.ec2 is not None  # noqa: S101  (_usable looked)
+    least = max(image.root_gib, release.ec2.root_gib_gpu if gpu else release.ec2.root_gib)
+    if request.volume_gib is not None and request.volume_gib < image.root_gib:
+        raise UsageError(f"--volume-size {request.volume_gib} is less than {name}'s image needs: {image.root_gib} GiB")
+    return System(release.ec2.user, image, request.volume_gib or least, release.ec2.billing)
+
+
+def _money(aws: Aws, request: Request, types: list[network.InstanceType], systems: dict[str, System]) -> dict[str, Any]:
+    """Learn prices and quotas; what cannot be learnt is None, and an error only where a budget was given."""
+    best = types[0]
+    ask = cost.spot if request.spot else cost.on_demand
+    prices = {name: ask(aws, best.name, name) for name in systems}
+    each = [(prices[name], system.billing) for name, system in systems.items() for _ in range(request.replicas)]
+    sum_of = cost.total(each, request.max_hours)
+    needed = best.vcpus * len(each)
+    limit = cost.quota(aws, best.name, needed, is_spot=request.spot)
+    if request.budget is not None:
+        if sum_of.at_most is None:
+            unknown = next(name for name, price in prices.items() if price is None)
+            raise PlanError(
+                f"the price of {best.name} for {unknown} cannot be learnt, so --budget cannot be kept",
+                remedy="launch without --budget, or allow pricing:GetProducts",
+            )
+        if sum_of.at_most > request.budget:
+            message = f"it may cost ${sum_of.at_most:.2f}, and --budget is ${request.budget:.2f}"
+            raise PlanError(message, remedy="fewer --replicas, a smaller --instance-type, or fewer --max-hours")
+        if limit is not None and limit.limit is None:
+            message = f"the quota for {limit.family} instances ({limit.code}) cannot be learnt"
+            raise PlanError(message, remedy="launch without --budget, or allow servicequotas:GetServiceQuota")
+    if limit is not None and limit.exceeded:
+        raise PlanError(
+            f"{needed} vCPUs are needed, and the account's quota for {limit.family} instances is {limit.limit:.0f}",
+            remedy=f"ask for more of {limit.code} in the Service Quotas console, or launch fewer hosts",
+        )
+    return {"prices": prices, "cost": asdict(sum_of), "quota": asdict(limit) if limit else None, "vcpus": needed}
+
+
+def _notes(
+    request: Request,
+    types: list[network.InstanceType],
+    offers: list[tuple[str, str]],
+    places: list[network.Place],
+    money: dict[str, Any],
+) -> list[str]:
+    notes = []
+    if request.ssh_from and network.cidr(request.ssh_from).endswith("/0"):
+        notes.append("--ssh-from lets the whole world try to log in")
+    place = next(place for place in places if place.zone == offers[0][1])
+    if not place.public:
+        notes.append(f"{place.subnet} gives no public addresses: hosts are reached by their private ones")
+    if types[0].name.startswith(cost.BURSTABLE) and not types[0].name.startswith("t2."):
+        notes.append("CPU credits are unlimited, as T3 starts with none: they may be billed on top")
+    if money["cost"]["at_most"] is None:
+        notes.append("the price cannot be learnt: it is unknown what this will cost")
+    return notes
