@@ -212,12 +212,15 @@ def rnn_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def input_gates(parameters: Mapping[str, Tensor], layer: int, inputs: Tensor) -> Tensor:
     """W x + b for a whole window.
 
-    inputs: symbols int64 [B,S] (a one-hot product is a gather of columns) or vectors [B,S,width] -> [B,S,G·H].
+    inputs: symbols int64 [B,S], embedded or one-hot (whose product is a gather of columns), or vectors
+    [B,S,width] -> [B,S,G·H].
     """
     weight = parameters[f"layers.{layer}.input.weight"]
     bias = parameters[f"layers.{layer}.input.bias"]
     if inputs.dtype == torch.int64:
-        return functional.embedding(inputs, weight.t() + bias)
+        if "embedding.weight" not in parameters:
+            return functional.embedding(inputs, weight.t() + bias)
+        inputs = functional.embedding(inputs, parameters["embedding.weight"])
     return functional.linear(inputs, weight, bias)
 
 
@@ -249,9 +252,9 @@ def reference_stack(
 ) -> tuple[Tensor, State]:
     """Runs the recurrent layers over a window: the plain implementation, whose numbers the faster ones must match.
 
-    parameters: every tensor by name (see `ModelConfig.shapes`); inputs: symbols int64 [B,S] where the input is
-    one-hot, else embedded vectors [B,S,E]; state: tensors [layers,B,H]; training: whether dropout and batch
-    statistics are in force; resets: bool [B,S] or None, True where the state is zeroed before that symbol is
+    parameters: every tensor by name (see `ModelConfig.shapes`); inputs: symbols int64 [B,S]; state: tensors
+    [layers,B,H]; training: whether dropout and batch statistics are in force, and whether products may be in a
+    lower precision (without it they never are); resets: bool [B,S] or None, True where the state is zeroed before that symbol is
     read. Returns the outputs as the decoder sees them [B,S,H] (dropout applied) and the new state.
     """
     final: list[list[Tensor]] = [[] for _ in state]
@@ -324,11 +327,7 @@ class CharRNN(nn.Module):
 
     def hidden(self, tokens: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """The stack's outputs [B,S,H] for tokens int64 [B,S], and the state after them."""
-        parameters = self.tensors()
-        inputs = tokens
-        if self.config.embedding:
-            inputs = functional.embedding(tokens, parameters["embedding.weight"])
-        return self.stack(parameters, inputs, state, self.config, training=self.training, resets=resets)
+        return self.stack(self.tensors(), tokens, state, self.config, training=self.training, resets=resets)
 
     def forward(self, tokens: Tensor, state: State | None = None, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Logits of each next symbol.
@@ -341,6 +340,26 @@ class CharRNN(nn.Module):
             state = self.initial_state(tokens.shape[0])
         outputs, state = self.hidden(tokens, state, resets)
         return functional.linear(outputs, self.decoder.weight, self.decoder.bias), state
+
+    def loss(
+        self, tokens: Tensor, targets: Tensor, state: State | None = None, resets: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The mean loss over targets int64 [B,S], in nats a character, and the state; the rest as `forward`.
+
+        A stack that has a `loss` of its own computes the decoder and the loss together with the layers.
+        """
+        if state is None:
+            state = self.initial_state(tokens.shape[0])
+        together = getattr(self.stack, "loss", None)
+        whole: tuple[Tensor, State] | None = None
+        if together is not None:
+            whole = together(
+                self.tensors(), tokens, targets, state, self.config, training=self.training, resets=resets
+            )
+        if whole is not None:
+            return whole
+        logits, state = self(tokens, state, resets)
+        return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()), state
 
     def parameter_count(self) -> int:
         """The number of learned figures."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from charrnn import checkpoint as checkpoints
 from charrnn.errors import DiskError, TrainingError
@@ -61,8 +60,7 @@ def take_step(run: "Run", *, norms: bool) -> tuple[float, float, tuple[float, fl
     resets = None if batch.resets is None else batch.resets.to(run.device)
     rate = run.rate(run.iteration + 1) * run.scale
     run.flat.gradients.zero_()
-    logits, state = run.model(tokens, run.state, resets)
-    loss = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    loss, state = run.model.loss(tokens, targets, run.state, resets)
     # The originals sum (char-rnn) or average (torch-rnn) over the sequence; the reported loss is the mean.
     (loss * tokens.shape[1] if run.options.gradient == "sum" else loss).backward()  # type: ignore[no-untyped-call]
     value = float(loss.detach())
