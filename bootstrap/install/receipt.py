@@ -11,7 +11,6 @@ from bootstrap.errors import InstallError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from bootstrap.events import Event
     from bootstrap.install.paths import Prefix

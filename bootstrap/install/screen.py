@@ -14,7 +14,7 @@ class Screen:
     """Writes lines for people to standard output and to the log; the output of commands goes to the log only."""
 
     def __init__(self, log: Path | None) -> None:
-        self._log = log
+        self.log = log
 
     def say(self, text: str = "") -> None:
         """Show a line."""
@@ -32,8 +32,8 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Write a line into the log only."""
-        if self._log is not None:
-            with self._log.open("a") as file:
+        if self.log is not None:
+            with self.log.open("a") as file:
                 file.write(f"{text}\n")
 
     def command(self, argv: Sequence[str]) -> None:

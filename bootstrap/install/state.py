@@ -52,10 +52,16 @@ class Steps:
         for later in STEPS[STEPS.index(step) :]:
             (self._prefix.state / later).unlink(missing_ok=True)
         yield
+        if not self._working.exists():  # abandoned
+            return
         part = self._prefix.state / f".{step}.part"
         part.write_text(f"{mark}\n")
         part.replace(self._prefix.state / step)
         self._working.unlink()
+
+    def abandon(self) -> None:
+        """Leave the step that is under way undone, where it is certain that it has changed nothing."""
+        self._working.unlink(missing_ok=True)
 
     def reset(self) -> None:
         """Throw the virtual environment away, and with it every finished step. The cache stays."""

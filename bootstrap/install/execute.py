@@ -1,0 +1,364 @@
+"""Carries a plan out: each phase timed, each safe to be cut in and done again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bootstrap import __version__, clock, events
+from bootstrap.errors import InstallError, ResourceError
+from bootstrap.hosts.base import CommandError
+from bootstrap.hosts.local import LocalHost
+from bootstrap.install import pip_settings, receipt, torch_build
+from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
+from bootstrap.install.plan import CORPUS, Options, Plan, Present, corpus_file
+from bootstrap.install.receipt import Receipt
+from bootstrap.install.state import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bootstrap.distros import Release
+    from bootstrap.events import Category, Outcome, Recorder
+    from bootstrap.hosts.base import Result
+    from bootstrap.hosts.local import Account
+    from bootstrap.install.screen import Screen
+    from bootstrap.system.facts import Facts
+
+_DOWNLOAD = 1800  # seconds for a step that downloads
+_SHORT = 300
+
+# One training step through the front door, so that everything that training imports is imported; what was imported
+# from the environment is printed, for its bytecode.
+_STEP = """
+import sys
+from pathlib import Path
+from charrnn.cli import run
+Path("input.txt").write_text("a check that this machine trains, and writes what it has learnt. " * 400)
+code = run(["train", "--data", "input.txt", "--checkpoint-dir", "cv", "--iterations", "1", "--rnn-size", "8",
+            "--batch-size", "4", "--seq-length", "8", "--device", "cpu"])
+if code:
+    sys.exit(code)
+import torch
+cuda = torch.cuda.is_available()
+if cuda:
+    torch.ones(2, device="cuda").sum().item()
+files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+Path("result").write_text(f"{torch.__version__}\\n{torch.version.cuda}\\n{cuda}\\n")
+Path("modules").write_text("".join(f"{file}\\n" for file in files if file and file.endswith(".py")))
+"""
+
+_COMPILE = """
+import compileall, sys
+sys.exit(not all([compileall.compile_file(line.rstrip("\\n"), quiet=1) for line in sys.stdin]))
+"""
+
+
+def look(prefix: Prefix) -> Present:
+    """Read what an earlier run has left."""
+    steps = Steps(prefix)
+    links = all((LINKS / name).is_symlink() and (LINKS / name).exists() for name in PROGRAMS)
+    ours = links and all(os.readlink(LINKS / name) == str(prefix.venv / "bin" / name) for name in PROGRAMS)  # noqa: PTH115 - a string
+    finished = prefix.receipt.exists() and (found := receipt.read(prefix)) is not None and found.status == "complete"
+    return Present(
+        torch=steps.done("torch"),
+        verified=steps.done("verified") if finished else None,
+        links=ours,
+        corpora=corpus_file(prefix).exists(),
+    )
+
+
+@dataclass(slots=True)
+class Installer:
+    """Carries out one plan. `user` is who will train; commands that train or verify run as that user."""
+
+    options: Options
+    plan: Plan
+    facts: Facts
+    release: Release | None
+    user: Account
+    screen: Screen
+    recorder: Recorder
+    host: LocalHost = field(default_factory=LocalHost)
+    _torch: dict[str, Any] = field(default_factory=dict, init=False)
+    _swapfile: str | None = field(default=None, init=False)
+    _new_packages: list[str] = field(default_factory=list, init=False)
+
+    @property
+    def _prefix(self) -> Prefix:
+        return self.options.prefix
+
+    def run(self) -> None:
+        """Do what the plan says is to be done."""
+        self._facts()
+        self._swap()
+        self._packages()
+        self._install_torch()
+        self._links()
+        self._corpora()
+        self._verify()
+
+    @contextmanager
+    def _phase(self, name: str, category: Category) -> Iterator[Outcome]:
+        """Time a phase of the plan and show its row."""
+        planned = self.plan[name]
+        started = clock.uptime()
+        with self.recorder.phase(f"install/{name}", category) as outcome:
+            if planned.action != "do":
+                outcome.status = "unchanged" if planned.action == "unchanged" else "skipped"
+            yield outcome
+        text = outcome.detail.pop("text", planned.text)
+        if planned.action == "do":
+            self.screen.row(name, clock.uptime() - started, text)
+
+    def _call(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        timeout: float = _SHORT,
+        input: bytes = b"",  # noqa: A002 - as Host.run has it
+    ) -> Result:
+        """Run a command with its output in the log."""
+        self.screen.command(argv)
+        result = self.host.run(argv, env=env, timeout=timeout, input=input, on_line=self.screen.note)
+        if result.exit_code == 137:
+            raise ResourceError(
+                f"{argv[0]} was killed, probably for want of memory", remedy="see dmesg; add memory or swap"
+            )
+        return result
+
+    def _must(self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, timeout: float = _SHORT) -> Result:
+        result = self._call(argv, env, timeout=timeout)
+        if not result.ok:
+            raise CommandError(f"{Path(argv[0]).name} failed: {result.tail}", argv=argv, result=result)
+        return result
+
+    def _facts(self) -> None:
+        for name, value in self.facts.flat().items():
+            self.recorder.fact(name, value)
+
+    def _swap(self) -> None:
+        size = self.plan.swap.mib
+        if not size:
+            return
+        with self._phase("swap", "disk") as outcome:
+            file = str(self._prefix.swapfile)
+            try:
+                if not self._prefix.swapfile.exists():
+                    part = f"{file}.part"
+                    self._must(["dd", "if=/dev/zero", f"of={part}", "bs=1M", f"count={size}", "status=none"])
+                    Path(part).chmod(0o600)
+                    self._must(["mkswap", part])
+                    Path(part).rename(file)
+                self._must(["swapon", file])
+                self._swapfile = file
+            except CommandError as error:
+                self._prefix.swapfile.unlink(missing_ok=True)
+                outcome.status = "failed"
+                outcome.detail["text"] = "no swap file"
+                self.screen.warn(f"{self.plan.swap.reason}, and no swap file could be made: {error}")
+
+    def _packages(self) -> None:
+        for warning in self.plan.warnings:
+            self.screen.note(f"not to be had on this distro: {warning}")
+        with self._phase("packages", "mixed") as outcome:
+            if self.plan["packages"].action != "do" or self.release is None:
+                return
+            from bootstrap.packages.execute import Executor  # noqa: PLC0415 - only where there are packages to install
+            from bootstrap.packages.plan import manager  # noqa: PLC0415
+
+            executor = Executor(
+                manager(self.release, self.facts),
+                self.host.run,
+                self.recorder,
+                tell=self.screen.note,
+                log=self.screen.note,
+            )
+            done = executor.execute(self.plan.packages)
+            self._new_packages = done.installed
+            outcome.detail["text"] = " ".join(done.installed) or "nothing new"
+        with (self._prefix.state / "packages").open("a") as file:
+            file.writelines(f"{name}\n" for name in done.installed)
+        for missing in done.missing:
+            self.screen.warn(f"{' '.join(missing.packages)}: {missing.reason}; {missing.without}")
+
+    def _install_torch(self) -> None:
+        with self._phase("torch", "network") as outcome:
+            if self.plan["torch"].action == "do":
+                outcome.detail["text"] = self._get_torch()
+
+    def _get_torch(self) -> str:
+        """Try each source in turn; return what came, in words."""
+        prefix, build = self._prefix, self.plan.torch.build
+        listed = self.host.run([str(prefix.python), "-m", "pip", "config", "list"], timeout=_SHORT)
+        settings = pip_settings.parse(listed.stdout if listed.ok else "")
+        env = {"UV_CACHE_DIR": str(prefix.cache), **settings.uv_environment()}
+        tried: list[tuple[torch_build.Attempt, str]] = []
+        for attempt in torch_build.attempts(build, self.options.torch_index, settings):
+            command = torch_build.install_command(str(prefix.uv), str(prefix.python), attempt)
+            if attempt.probe:
+                probe = torch_build.install_command(str(prefix.uv), str(prefix.python), attempt, dry_run=True)
+                result = self._call(probe, env, timeout=_SHORT)
+                if torch_build.brings_cuda(result.stdout + result.stderr):
+                    tried.append((attempt, "that is a CUDA build of several gigabytes"))
+                    continue
+            with Steps(prefix).changing("torch", self.plan.torch_mark):
+                result = self._call(command, env, timeout=_DOWNLOAD)
+                if not result.ok:
+                    Steps(prefix).abandon()
+                    tried.append((attempt, _why(result)))
+                    continue
+            self._torch = {
+                "version": torch_build.VERSION,
+                "build": build,
+                "from": attempt.where,
+                "reason": self.plan.torch.reason,
+            }
+            return f"{torch_build.VERSION}, {build} build ({self.plan.torch.reason}), from {attempt.where}"
+        remedy = "--torch-index URL names another index, --accelerator another build"
+        raise InstallError(f"torch could not be had. Tried {torch_build.why_not(tried)}", remedy=remedy)
+
+    def _links(self) -> None:
+        with self._phase("links", "disk"):
+            if self.plan["links"].action != "do":
+                return
+            LINKS.mkdir(parents=True, exist_ok=True)
+            for name in PROGRAMS:
+                link, target = LINKS / name, self._prefix.venv / "bin" / name
+                if link.exists() and not link.is_symlink():
+                    self.screen.warn(f"{link} is there and is not ours: it stays; run {target}")
+                    continue
+                part = link.with_name(f".{name}.part")
+                part.unlink(missing_ok=True)
+                part.symlink_to(target)
+                part.replace(link)
+
+    def _corpora(self) -> None:
+        with self._phase("corpora", "network") as outcome:
+            if self.plan["corpora"].action != "do":
+                return
+            program = str(self._prefix.venv / "bin" / "charrnn")
+            result = self._call(
+                [program, "corpus", "get", CORPUS], {"UV_CACHE_DIR": str(self._prefix.cache)}, timeout=_SHORT
+            )
+            if not result.ok:
+                outcome.status = "failed"
+                outcome.detail["text"] = f"{CORPUS} could not be fetched"
+                self.screen.warn(f"{result.tail.removeprefix('charrnn: ')}")
+
+    def _verify(self) -> None:
+        """Train one step as the user who will train, then compile what that imported: the user cannot."""
+        with self._phase("verify", "compute") as outcome:
+            if self.plan["verify"].action != "do":
+                return
+            steps = Steps(self._prefix)
+            folder = self._prefix.tmp / "verify"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            os.chown(folder, self.user.uid, self.user.gid)
+            environment = {
+                **self.user.environment(),
+                "TMPDIR": str(folder),
+                "HOME": str(folder),
+                "PYTHONUNBUFFERED": "1",
+            }
+            trainee = LocalHost("verify", clean_env=environment, account=self.user)
+            command = [
+                "sh",
+                "-c",
+                'cd "$1" && exec "$2" -I -c "$3"',
+                "verify",
+                str(folder),
+                str(self._prefix.python),
+                _STEP,
+            ]
+            result = trainee.run(command, timeout=_SHORT, on_line=self.screen.note)
+            if not result.ok:
+                message = f"the stack is installed, but does not train: {result.tail}"
+                raise InstallError(message, remedy=f"see the log; {self._prefix.python} is the interpreter")
+            version, cuda, usable = (folder / "result").read_text().split()
+            if self.plan.torch.build == "cpu" and cuda != "None":
+                raise InstallError(f"torch {version} is a CUDA build, and the CPU build was wanted")
+            self._call([str(self._prefix.python), "-I", "-c", _COMPILE], input=(folder / "modules").read_bytes())
+            self._torch |= {
+                "version": version,
+                "cuda": None if cuda == "None" else cuda,
+                "gpu_usable": usable == "True",
+            }
+            shutil.rmtree(folder, ignore_errors=True)
+            with steps.changing("verified", version):
+                pass
+            outcome.detail["text"] = f"torch {version} trains as {self.user.name}"
+
+    def finish(self, seconds: Mapping[str, float], caller: Account) -> None:
+        """Write the receipt and remove what was only needed on the way."""
+        prefix = self._prefix
+        tidy(prefix)
+        old = receipt.read(prefix) or Receipt(str(prefix.root))
+        made = sorted({str(path) for path in prefix.root.iterdir()} | {str(prefix.receipt)})
+        new = Receipt(
+            prefix=str(prefix.root),
+            status="complete",
+            version=__version__,
+            finished=clock.now().wall,
+            user=caller.name,
+            paths=[path for path in made if Path(path).name in OURS],
+            links={
+                str(LINKS / name): str(prefix.venv / "bin" / name) for name in PROGRAMS if (LINKS / name).is_symlink()
+            },
+            swapfile=self._swapfile or old.swapfile,
+            packages=_lines(prefix.state / "packages"),
+            torch=self._torch or old.torch,
+            corpora={CORPUS: str(corpus_file(prefix))} if corpus_file(prefix).exists() else {},
+            seconds=dict(seconds),
+            facts=self.facts.flat(),
+        )
+        receipt.write(prefix, new)
+
+
+OURS = frozenset(
+    {
+        "venv",
+        "state",
+        "cache",
+        "tmp",
+        "log",
+        "corpora",
+        "events.jsonl",
+        "receipt.json",
+        "threads.json",
+        "swapfile",
+        "swapfile.part",
+        ".receipt.part",
+    }
+)
+"""Everything that an install makes under its prefix, by name."""
+
+
+def _why(result: Result) -> str:
+    """Return the line of uv's output that says what was wrong."""
+    lines = [
+        line.strip(" \t\u00d7\u2570\u2500\u25b6\u251c\u2502") for line in result.stderr.splitlines() if line.strip()
+    ]
+    telling = [line for line in lines if line.startswith(("error", "Caused by", "Failed", "Because"))]
+    return (telling or lines or [result.tail])[-1]
+
+
+def _lines(path: Path) -> list[str]:
+    return list(dict.fromkeys(path.read_text().split())) if path.exists() else []
+
+
+def tidy(prefix: Prefix) -> None:
+    """Remove what was only needed on the way."""
+    shutil.rmtree(prefix.cache, ignore_errors=True)
+    shutil.rmtree(prefix.tmp, ignore_errors=True)
+
+
+def stream_seconds(prefix: Prefix) -> dict[str, float]:
+    """Return the seconds of each phase of the run that the events file holds."""
+    return receipt.seconds(events.parse(prefix.events.read_text().splitlines()))

@@ -1,0 +1,219 @@
+"""The whole of a local install, from facts to the report: what `charrnn-bootstrap install` calls."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from bootstrap import clock, distros, events
+from bootstrap.errors import UnsupportedSystemError, UsageError
+from bootstrap.hosts.local import Account, LocalHost, account
+from bootstrap.install import execute, receipt
+from bootstrap.install import plan as planning
+from bootstrap.install.first_checkpoint import FirstCheckpoint
+from bootstrap.install.lock import held
+from bootstrap.install.paths import DEFAULT_PREFIX, Home
+from bootstrap.install.receipt import Receipt
+from bootstrap.install.screen import Screen
+from bootstrap.system import facts as system
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from bootstrap.distros import Release
+    from bootstrap.install.plan import Options, Plan
+    from bootstrap.system.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan with what it was made from."""
+
+    plan: Plan
+    facts: Facts
+    release: Release | None
+
+
+def own_prefix() -> Path:
+    """Return the prefix whose environment this process runs from, else the default one."""
+    prefix = Path(sys.prefix).parent
+    return prefix if (prefix / "receipt.json").is_file() else DEFAULT_PREFIX
+
+
+def plan(options: Options) -> Planned:
+    """Read the machine and plan. Raises UnsupportedSystemError or ResourceError where it cannot work."""
+    facts = system.read(prefix=str(_existing(options.prefix.root)))
+    present = execute.look(options.prefix)
+    planning.check(facts, options, present)
+    release: Release | None
+    try:
+        release = distros.match(facts.os).release
+    except UnsupportedSystemError:
+        if not options.omit_packages:
+            raise
+        release = None
+    if release is not None and release.refuse:
+        raise UnsupportedSystemError(f"{release.title} is not supported: {release.refuse}")
+    return Planned(planning.make(facts, release, options, present), facts, release)
+
+
+def install(options: Options, *, log: Path | None, started: float | None) -> int:
+    """Install, record, and train to the first checkpoint if that was asked for. Returns the exit code.
+
+    `log` and `started` come from `bootstrap.sh`, whose `install` phase is then still open in the stream of events.
+    """
+    prefix = options.prefix
+    if os.geteuid() != 0:
+        raise UsageError("must be root", remedy=f"sudo {prefix.venv}/bin/charrnn-bootstrap install")
+    if not prefix.python.exists():
+        raise UsageError(f"there is no environment in {prefix.root} yet", remedy="bootstrap.sh makes it")
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)
+    with held():
+        planned = plan(options)
+        user = caller()
+        screen = Screen(log)
+        stream = events.append_to(prefix.events)
+        if started is None:
+            prefix.events.unlink(missing_ok=True)
+        recorder = events.Recorder(stream)
+        begun = clock.uptime() if started is None else started
+        if started is None:
+            recorder.emit("start", phase=events.INSTALL, category="mixed")
+        run = _Run(options, planned, user, screen, recorder, begun)
+        try:
+            run.install()
+        except BaseException as error:
+            recorder.emit("end", phase=events.INSTALL, status="failed")
+            run.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
+            _name_log(log)
+            raise
+    return run.train() if options.first_checkpoint else run.close()
+
+
+def caller() -> Account:
+    """Return the user who called: $SUDO_USER under sudo, else root itself."""
+    name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
+    return account(name)
+
+
+@dataclass(slots=True)
+class _Run:
+    options: Options
+    planned: Planned
+    user: Account
+    screen: Screen
+    recorder: events.Recorder
+    begun: float
+
+    def install(self) -> None:
+        """Carry the plan out, write the receipt, say what came of it."""
+        prefix, plan = self.options.prefix, self.planned.plan
+        if not plan.unchanged:
+            old = receipt.read(prefix)
+            if old is None or old.status == "complete":
+                receipt.write(prefix, replace(old or Receipt(str(prefix.root)), status="unfinished"))
+        trainee = self.user if self.user.uid != 0 else _nobody()
+        installer = execute.Installer(
+            self.options, plan, self.planned.facts, self.planned.release, trainee, self.screen, self.recorder
+        )
+        installer.run()
+        status = "unchanged" if plan.unchanged else "ok"
+        self.recorder.emit("end", phase=events.INSTALL, status=status)
+        if plan.unchanged:
+            execute.tidy(prefix)
+            self.screen.say(f"Nothing changed: {prefix.root} is as it should be ({self._seconds():.1f} s).")
+        else:
+            installer.finish(execute.stream_seconds(prefix), self.user)
+            self.screen.say(f"Installed in {self._seconds():.1f} s.")
+
+    def _seconds(self) -> float:
+        return clock.uptime() - self.begun
+
+    def train(self) -> int:
+        """Train to the first checkpoint as the user who called, report, and say how to go on."""
+        host, home = self._host(), Home(self.user.home)
+        first = FirstCheckpoint(host, self.options.prefix, home, self.screen.say)
+        more: list[events.Event] = []
+        try:
+            result = first.run()
+            more = first.events(result)
+        except BaseException as error:
+            self.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
+            raise
+        run_id = self.record("ok", None, more)
+        self.screen.say()
+        if run_id:
+            report = host.run([str(self._program("charrnn-bootstrap")), "report", run_id])
+            self.screen.say((report.stdout if report.ok else report.stderr).rstrip("\n"))
+            self.screen.say()
+        self._go_on(home)
+        return 0
+
+    def _go_on(self, home: Home) -> None:
+        rows = (
+            ("sample from it", "charrnn sample"),
+            ("train on from it", "charrnn train --resume --iterations 5000"),
+            ("watch the session", "charrnn-bootstrap logs --follow, or charrnn-bootstrap attach"),
+            ("see the times again", "charrnn-bootstrap report"),
+        )
+        whose = "" if self.user.uid == os.getuid() and "SUDO_USER" not in os.environ else f", as {self.user.name}"
+        self.screen.say(f"To go on, in {home.root}{whose}:")
+        for what, how in rows:
+            self.screen.say(f"  {what:<20} {how}")
+        _name_log(self.screen.log)
+
+    def close(self) -> int:
+        """Record a run without training and say what can be done now."""
+        self.record("ok", None)
+        self.screen.say("charrnn train  trains; charrnn sample  writes; charrnn-bootstrap report  shows the times.")
+        _name_log(self.screen.log)
+        return 0
+
+    def record(self, status: str, message: str | None, more: list[events.Event] | None = None) -> str | None:
+        """Put the run into the user's ledger; return its id. A ledger that fails never fails an install."""
+        prefix = self.options.prefix
+        stream = prefix.events.read_text() + "".join(f"{event.to_json()}\n" for event in more or [])
+        release = self.planned.release
+        argv = [str(prefix.python), "-m", "bootstrap.install.record", "--status", status]
+        argv += ["--distro", release.distro if release else self.planned.facts.os.id]
+        argv += [f"--message={message}"] if message else []
+        command = ["bootstrap.sh", *(["--first-checkpoint"] if self.options.first_checkpoint else [])]
+        done = self._host().run([*argv, "--", *command], input=stream.encode(), timeout=60)
+        if not done.ok:
+            self.screen.warn(f"the run is not in the ledger: {done.tail}")
+            return None
+        return done.stdout.strip()
+
+    def _program(self, name: str) -> Path:
+        return self.options.prefix.venv / "bin" / name
+
+    def _host(self) -> LocalHost:
+        return LocalHost("this machine", clean_env=self.user.environment(), account=self.user)
+
+
+def _nobody() -> Account:
+    """Return the user that verification runs as where root itself called: the stack must serve others too."""
+    entry = pwd.getpwnam("nobody")
+    return Account("nobody", entry.pw_uid, entry.pw_gid, Path("/nonexistent"))
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _name_log(log: Path | None) -> None:
+    if log is not None:
+        sys.stdout.write(f"The log is {log}\n")
+        sys.stdout.flush()
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

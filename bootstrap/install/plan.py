@@ -1,0 +1,151 @@
+"""What an install would do, phase by phase, from facts and options alone. Nothing is run here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from bootstrap.errors import ResourceError, UnsupportedSystemError
+from bootstrap.install import swap as swapping
+from bootstrap.install.paths import DEFAULT_PREFIX, LINKS, PROGRAMS, Prefix
+from bootstrap.install.torch_build import VERSION
+from bootstrap.packages import plan as packaging
+from bootstrap.system import gpu
+from bootstrap.system.software import version_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bootstrap.distros import Release
+    from bootstrap.packages.base import Step
+    from bootstrap.system.facts import Facts
+    from bootstrap.system.gpu import Accelerator, Choice
+
+OLDEST_GLIBC = "2.28"
+FREE_MIB = 2861  # 3 GB: the environment is 0.9 GB, its downloads as much again, and some air
+CORPUS = "shakespeare"
+
+Action = Literal["do", "unchanged", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for. `torch_index` None: nothing was said; empty: no index is named by us."""
+
+    prefix: Prefix = field(default_factory=lambda: Prefix(DEFAULT_PREFIX))
+    accelerator: Accelerator = "auto"
+    torch_index: str | None = None
+    omit_packages: bool = False
+    first_checkpoint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What is there already: the marks of finished steps, links, corpora."""
+
+    torch: str | None = None
+    verified: str | None = None
+    links: bool = False
+    corpora: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A phase, whether there is anything to do in it, and what, in words."""
+
+    name: str
+    action: Action
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The phases in order, and what each needs to be done."""
+
+    phases: tuple[Phase, ...]
+    torch: Choice
+    torch_mark: str
+    swap: swapping.Swap
+    packages: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Phase:
+        """Return a phase by its name."""
+        return next(phase for phase in self.phases if phase.name == name)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether there is nothing at all to do."""
+        return not any(phase.action == "do" for phase in self.phases if phase.name != "first-checkpoint")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as data."""
+        return {
+            "phases": [asdict(phase) for phase in self.phases],
+            "torch": {"version": VERSION, **asdict(self.torch)},
+            "swap": asdict(self.swap),
+            "commands": [list(step.argv) for step in self.packages],
+            "warnings": list(self.warnings),
+        }
+
+
+def check(facts: Facts, options: Options, present: Present) -> None:
+    """Refuse what cannot work, before anything is touched. Raises UnsupportedSystemError, ResourceError."""
+    if facts.glibc is None or version_key(facts.glibc) < version_key(OLDEST_GLIBC):
+        found = f"glibc {facts.glibc}" if facts.glibc else "no glibc"
+        remedy = "use a newer release of the distro"
+        raise UnsupportedSystemError(f"torch needs glibc {OLDEST_GLIBC} or newer; this is {found}", remedy=remedy)
+    free = facts.disk_free_mib
+    if present.torch is None and free is not None and free < FREE_MIB // 2:  # the first stage checked for all of it
+        raise ResourceError(
+            f"only {free} MiB are free for {options.prefix.root}, and torch needs {FREE_MIB // 2}",
+            remedy="make room, or give another --prefix",
+        )
+
+
+def make(facts: Facts, release: Release | None, options: Options, present: Present) -> Plan:
+    """Plan an install. `release` None: an unknown distro, whose packages are the user's own affair."""
+    choice = gpu.choose(options.accelerator, facts.gpus, facts.driver, VERSION)
+    if choice.problem:
+        raise UnsupportedSystemError(choice.problem, remedy="--accelerator cpu installs the CPU build")
+    mark = f"{VERSION}+{choice.build} {options.torch_index if options.torch_index is not None else '-'}"
+    swap = swapping.decide(facts)
+    steps, packages, warnings = _packages(facts, release, options, gpu=choice.build != "cpu")
+    same = present.torch is not None and present.torch.partition(" ")[0] == mark.partition(" ")[0]
+    verify: Action = "unchanged" if same and present.verified else "do"
+    links = "unchanged" if present.links else "do"
+    programs = " and ".join(PROGRAMS)
+    last = Phase(
+        "first-checkpoint", "do", f"train on {CORPUS} in a detached session until the first checkpoint, report"
+    )
+    phases = (
+        Phase("swap", "do" if swap.mib else "skip", f"{swap.mib} MiB: {swap.reason}" if swap.mib else swap.reason),
+        packages,
+        Phase("torch", "unchanged" if same else "do", f"torch {VERSION}, {choice.build} build: {choice.reason}"),
+        Phase("links", "unchanged" if links == "unchanged" else "do", f"link {programs} into {LINKS}"),
+        Phase("corpora", "unchanged" if present.corpora else "do", f"fetch {CORPUS} into {options.prefix.corpora}"),
+        Phase("verify", verify, "import torch and train a step, as the user who will train"),
+        Phase("receipt", verify, f"write {options.prefix.receipt}"),
+        *([last] if options.first_checkpoint else []),
+    )
+    return Plan(phases, choice, mark, swap, steps, warnings)
+
+
+def _packages(
+    facts: Facts, release: Release | None, options: Options, *, gpu: bool
+) -> tuple[tuple[Step, ...], Phase, tuple[str, ...]]:
+    """Plan the packages that Python did not need but training is better with."""
+    if release is None or options.omit_packages:
+        return (), Phase("packages", "skip", "left to you (--omit-dependency-installation)"), ()
+    required, optional = packaging.wanted(release, facts, gpu=gpu)
+    lacking = tuple(f"{name}: {without}" for name, without in packaging.lacking(release, facts).items())
+    if not (required or optional):
+        return (), Phase("packages", "unchanged", "everything that is wanted is there"), lacking
+    steps = tuple(packaging.plan(packaging.manager(release, facts), required, optional))
+    names = dict.fromkeys(name for group in (*required, *optional) for name in group.names)
+    return steps, Phase("packages", "do", " ".join(names)), lacking
+
+
+def corpus_file(prefix: Prefix) -> Path:
+    """Return where the default corpus lies, once `charrnn corpus get` has put it there."""
+    return prefix.corpora / CORPUS / "input.txt"
