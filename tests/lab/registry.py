@@ -1,0 +1,39 @@
+"""This machine's pip settings, as a host gets them: no name of an index is written in the project."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_LEFT_OUT = ("constraint", "require-virtualenv", "target", "prefix", "user")  # what is about this machine alone
+
+
+def settings() -> dict[str, str]:
+    """Return the pip settings, of files and of PIP_* variables together."""
+    pip = [shutil.which("pip") or ""] if shutil.which("pip") else [sys.executable, "-m", "pip"]
+    done = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
+    found: dict[str, str] = {}
+    for line in done.stdout.splitlines():
+        name, equals, value = line.partition("=")
+        if equals:
+            found[name.rpartition(".")[2]] = str(ast.literal_eval(value))
+    return {name: value for name, value in found.items() if value and name not in _LEFT_OUT}
+
+
+def pip_conf() -> str:
+    """Return the settings as the text of a pip.conf."""
+    lines = [f"{name} = {value.replace(chr(10), chr(10) + '    ')}" for name, value in settings().items()]
+    return "\n".join(["[global]", *lines, ""])
+
+
+def local_paths() -> list[str]:
+    """Return the files and folders of this machine that the settings name: a host sees them at the same paths."""
+    found = set()
+    for word in " ".join(settings().values()).split():
+        path = word.removeprefix("file://")
+        if path.startswith("/") and Path(path).exists():
+            found.add(str(Path(path).parent) if path.endswith("/simple") else path)
+    return sorted(found)
