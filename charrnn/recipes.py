@@ -1,6 +1,5 @@
 """Whole sets of defaults: the originals', and what works best today."""
 
-from dataclasses import replace
 from typing import Any
 
 from charrnn.errors import UsageError
@@ -46,6 +45,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+FRACTIONS = {"interleaved": (0.95, 0.05), "contiguous": (0.9, 0.1)}
+"""Training and validation shares that go with a split which is not the recipe's own: char-rnn's and nanoGPT's."""
+
+
 def recipe_default(recipe: str, name: str) -> Any:
     """The default of an option under a recipe."""
     return RECIPES[recipe].get(name, flags()[name].default)
@@ -63,10 +66,13 @@ def resolve(given: dict[str, Any]) -> Options:
         flags()[name].check(value)
     recipe = given.get("recipe", "char-rnn")
     defaults = dict(RECIPES[recipe])
+    split = given.get("split", recipe_default(recipe, "split"))
+    if split != recipe_default(recipe, "split"):
+        defaults["train_frac"], defaults["val_frac"] = FRACTIONS[split]
     if recipe == "torch-rnn" and "learning_rate_decay_every" in given:
         defaults["learning_rate_decay_after"] = given["learning_rate_decay_every"] - 1
     if "data_dir" in given and "data" in given:
         raise UsageError("--data and --data-dir both name the text: give one of them")
     if "iterations" in given and "max_epochs" in given:
         raise UsageError("--iterations and --max-epochs both set the length of the run: give one of them")
-    return replace(Options(**{**defaults, **given}))
+    return Options(**{**defaults, **given})

@@ -1,0 +1,71 @@
+"""docs/flags.md, made from the options themselves: `python -m charrnn.flag_table > docs/flags.md`."""
+
+import sys
+from typing import Any
+
+from charrnn.flags import GROUPS, OLD_ONLY, Flag, flags
+from charrnn.recipes import RECIPES, recipe_default
+
+HEAD = """\
+# Options of `charrnn train`
+
+Made from the code by `python -m charrnn.flag_table > docs/flags.md`; a test fails when it is stale.
+
+Old spellings are accepted as they were written: one dash or two, underscores or dashes, `-rnn_size 512` or
+`-rnn_size=512`, and `1` or `0` after a switch. A default in the columns of the recipes is what `--recipe` sets;
+every option that is given overrides it.
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    lines = [HEAD]
+    for group in GROUPS:
+        lines += [f"## {group}", ""]
+        lines += _table(
+            ["option", "in char-rnn", "in torch-rnn", *(f"`{recipe}`" for recipe in RECIPES), "meaning"],
+            [_row(flag) for flag in flags().values() if flag.group == group],
+        )
+    resume = ["`--resume [CHECKPOINT]`", "", "", "", "", "", "go on exactly where a run stopped"]
+    lines += ["## Other", ""]
+    lines += _table(["option", "in char-rnn", "in torch-rnn", "", "", "", "meaning"], [resume])
+    lines += ["## Options of the originals without a namesake", ""]
+    rows = [[f"`-{old.name}`", old.program, f"`{old.default}`", old.becomes] for old in OLD_ONLY]
+    lines += _table(["option", "program", "its default", "what becomes of it"], rows)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(flag: Flag) -> list[str]:
+    name = f"`--[no-]{flag.option[2:]}`" if flag.kind is bool else f"`{flag.option}`"
+    further = [f"`--{spelling.replace('_', '-')}`" for spelling in flag.also]
+    return [
+        ", ".join([name, *further]),
+        f"`-{flag.char_rnn}`" if flag.char_rnn else "",
+        f"`-{flag.torch_rnn}`" if flag.torch_rnn else "",
+        *(_default(flag, recipe) for recipe in RECIPES),
+        flag.meaning + (f" ({', '.join(flag.choices)})" if flag.choices else ""),
+    ]
+
+
+def _default(flag: Flag, recipe: str) -> str:
+    if flag.name == "recipe":
+        return "default" if recipe == flag.default else ""
+    if flag.shown_default:
+        return flag.shown_default
+    value: Any = recipe_default(recipe, flag.name)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value)
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [*("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines), ""]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
