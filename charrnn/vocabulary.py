@@ -63,7 +63,14 @@ class Vocabulary:
         if self.kind == "bytes":
             raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
             return raw.decode("latin-1")
-        return text if isinstance(text, str) else text.decode("utf-8")
+        if isinstance(text, str):
+            return text
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorpusError(
+                f"not UTF-8: byte 0x{text[error.start]:02x} at offset {error.start:,}, for a network of characters"
+            ) from error
 
     def unknown(self, text: str | bytes) -> tuple[str, ...]:
         """The distinct symbols of the text that this vocabulary lacks, in order of appearance."""

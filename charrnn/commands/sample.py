@@ -1,0 +1,208 @@
+"""`charrnn sample`: text from a checkpoint, as it is made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charrnn.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from charrnn.model import CharRNN
+    from charrnn.vocabulary import Vocabulary
+
+# What sample.lua of char-rnn and of torch-rnn called the options, and whether they take a value.
+_OLD = {
+    "primetext": "--prime",
+    "start-text": "--prime",
+    "gpuid": "--device",
+    "gpu": "--device",
+    "gpu-backend": None,
+    "opencl": None,
+    "checkpoint": "--checkpoint",
+}
+
+
+class _OldSpellings(click.Command):
+    """Takes `-primetext X`, `-gpuid -1` and so on for what they meant in the original programs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Click's own, after the options were put into today's spelling."""
+        flags = {name for option in self.params if getattr(option, "is_flag", False) for name in option.opts}
+        known = {name for option in self.params for name in option.opts}
+        return super().parse_args(ctx, list(_modernised(list(args), known, flags | {"--help", "-h"})))
+
+
+def _modernised(args: list[str], known: set[str], flags: set[str]) -> Iterator[str]:
+    while args:
+        argument = args.pop(0)
+        bare = argument.lstrip("-")
+        if argument == "--":
+            yield from [argument, *args]
+            return
+        if not argument.startswith("-") or not bare[:1].isalpha() or (len(bare) == 1 and argument != "--" + bare):
+            yield argument
+            continue
+        name, equals, value = bare.partition("=")
+        name = name.replace("_", "-")
+        option = _OLD.get(name, f"--{name}")
+        if option in flags or (option is not None and option not in known):
+            yield f"{option}={value}" if equals else str(option)  # click says what is wrong with an unknown one
+            continue
+        if not equals:
+            if not args:
+                raise UsageError(f"{argument} needs a value")
+            value = args.pop(0)
+        if option is None:
+            continue  # -opencl, -gpu_backend: there is one backend here
+        yield f"{option}={_device(argument, value) if name in ('gpuid', 'gpu') else value}"
+
+
+def _device(option: str, value: str) -> str:
+    try:
+        number = int(value)
+    except ValueError:
+        raise UsageError(f"{option} {value}: give the GPU's number, or -1 for the CPU") from None
+    # The originals' default was GPU 0 with a fall back to the CPU, so that is what it asks for.
+    return "cpu" if number < 0 else "auto"
+
+
+@click.command(cls=_OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", metavar="[CHECKPOINT]", required=False)
+@click.option("--checkpoint", help="The same as the argument.", hidden=True)
+@click.option("--prime", help="Text to begin with.")
+@click.option("--prime-file", metavar="FILE|-", help="Begin with the text of a file; - is standard input.")
+@click.option("--length", type=int, default=2000, show_default=True, help="Characters after the prime; 0: no end.")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="Higher is bolder; 0 is --sample 0.")
+@click.option("--sample", type=click.IntRange(0, 1), default=1, help="0: always the likeliest character.")
+@click.option("--top-k", type=int, default=0, help="Only among the k likeliest characters; 0: all.")
+@click.option("--top-p", type=float, default=1.0, help="Only among the fewest whose probabilities reach p.")
+@click.option("--seed", type=int, default=123, show_default=True, help="The same seed gives the same text.")
+@click.option("--count", type=int, default=1, help="Streams; the k-th has seed + k, and is printed after the others.")
+@click.option("--strict", is_flag=True, help="Characters of the prime that the network does not know are an error.")
+@click.option("--verbose", type=click.IntRange(0, 1), default=1, help="0: prime, text, newline, and nothing else.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, cuda:N or mps.")
+def command(name: str | None, checkpoint: str | None, device: str, **options: Any) -> None:
+    """Write text with a trained network.
+
+    CHECKPOINT is a checkpoint, or a folder of them, of which the last is taken; without one, the last in ./cv,
+    else of the last run.
+    """
+    if name and checkpoint:
+        raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
+    # Our streams share the processors better than NumPy's products do; it reads this when it is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _run(name or checkpoint, device, **options)
+
+
+def _run(
+    name: str | None,
+    device: str,
+    *,
+    prime: str | None,
+    prime_file: str | None,
+    length: int,
+    temperature: float,
+    sample: int,
+    top_k: int,
+    top_p: float,
+    seed: int,
+    count: int,
+    strict: bool,
+    verbose: int,
+) -> None:
+    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - after the variable above is set
+    from charrnn.sampling import Choice, encode_prime, generate  # noqa: PLC0415
+
+    choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
+    if length == 0 and count > 1:
+        raise UsageError("--length 0 has no end, so only one stream can be printed: leave out --count")
+    begin = _prime(prime, prime_file)
+    path = checkpoints.find(None if name is None else Path(name))
+    loaded = checkpoints.load(path, training=False)
+    model, vocabulary = _on_device(loaded.model(), device), loaded.vocabulary
+    note = (lambda _: None) if verbose == 0 else _note
+    if name is None:
+        note(f"sampling from {path}")
+    known = encode_prime(vocabulary, begin, strict=strict, report=_note)
+    if not known.size:
+        note("no prime: the first character is drawn uniformly")
+    output = _Output(count, vocabulary, known.tolist(), seed, verbose)
+    pieces = generate(model, vocabulary, prime=begin, length=length, choice=choice, seed=seed, count=count)
+    output.write(pieces)
+
+
+def _note(message: str) -> None:
+    click.echo(f"charrnn: {message}", err=True)
+
+
+def _prime(text: str | None, file: str | None) -> bytes:
+    """The prime's bytes: as given on the command line, or of a file."""
+    if text is not None and file is not None:
+        raise UsageError("--prime and --prime-file are both given: choose one")
+    if file is None:
+        return os.fsencode(text or "")
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        content.decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the prime {file}: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        pass  # a network of bytes takes it; for any other, encoding says what is wrong
+    return content
+
+
+def _on_device(model: CharRNN, device: str) -> CharRNN:
+    import torch  # noqa: PLC0415 - heavy
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        wanted = torch.device(device)
+        if wanted.type not in ("cpu", "cuda", "mps"):
+            raise DeviceError(f"--device {device}: choose cpu, auto, cuda, cuda:N or mps")
+        return model.to(wanted)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DeviceError(f"--device {device}: this machine does not have it, or not for us ({reason})") from error
+
+
+class _Output:
+    """Writes the first stream as it is made, and the others after it."""
+
+    def __init__(self, count: int, vocabulary: Vocabulary, prime: list[int], seed: int, verbose: int) -> None:
+        self._count, self._verbose, self._seed = count, verbose, seed
+        self._prime = vocabulary.decode(prime)
+
+    def write(self, pieces: Iterator[tuple[str, ...]]) -> None:
+        """All streams, in order."""
+        waiting: list[list[str]] = [[] for _ in range(self._count)]
+        self._begin(0)
+        try:
+            for first, *rest in pieces:
+                self._put(first)
+                for stream, piece in zip(waiting[1:], rest, strict=True):
+                    stream.append(piece)
+        except KeyboardInterrupt:
+            self._put("\n")
+            raise
+        self._put("\n")
+        for number, stream in enumerate(waiting[1:], 1):
+            self._begin(number)
+            self._put("".join(stream) + "\n")
+
+    def _begin(self, number: int) -> None:
+        if self._verbose and self._count > 1:
+            self._put(f"--- {number + 1} of {self._count}, seed {self._seed + number} ---\n")
+        self._put(self._prime)
+
+    @staticmethod
+    def _put(text: str) -> None:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
