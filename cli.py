@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from typing import Any
 
 import click
 
 from bootstrap import __version__
 from bootstrap.errors import BootstrapError
+
+PROGRAM = "charrnn-bootstrap"
 
 # Verb: the line that `--help` shows. The module is imported only when the verb is used, so that asking for help
 # costs nothing; its command is the attribute `command`.
@@ -50,6 +52,18 @@ class LazyVerbs(click.Group):
         command: click.Command = importlib.import_module(_module(cmd_name)).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve as click does, with the verb that an unknown one may have meant."""
+        if not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            import difflib  # noqa: PLC0415  (only on a mistake)
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"there is no verb {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing any of them."""
         with formatter.section("Commands"):
@@ -65,18 +79,41 @@ def _exists(verb: str) -> bool:
 
 
 @click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="charrnn-bootstrap")
+@click.version_option(__version__, prog_name=PROGRAM)
 def command() -> None:
     """Take bare hosts to the first checkpoint of a training run, and tell where the time went."""
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; every error of ours ends as one line on stderr and its own exit code."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every failure ends as one line on stderr and an exit code of its own."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; `arguments` default to the process's own."""
     try:
-        return command.main(args=arguments, prog_name="charrnn-bootstrap")
+        result = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except BootstrapError as error:
-        click.echo(f"charrnn-bootstrap: {error}", err=True)
-        sys.exit(error.exit_code)
+        return _fail(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", 130)
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        where = f" (see {context.command_path} --help)" if context else ""
+        return _fail(error.format_message().rstrip(".") + where, error.exit_code)
+    except BrokenPipeError:  # the reader went away: `charrnn-bootstrap runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, exit_code: int) -> int:
+    click.echo(f"{PROGRAM}: {message}", err=True)
+    return exit_code
 
 
 if __name__ == "__main__":

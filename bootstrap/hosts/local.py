@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypedDict
@@ -17,7 +18,7 @@ from bootstrap.errors import HostError
 from bootstrap.hosts.base import TIMED_OUT, CommandError, Result, TransferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import PurePath
 
 
@@ -97,9 +98,7 @@ class LocalHost:
         """See `Host.run`."""
         started = time.monotonic()
         base = os.environ if self._base is None else self._base
-        with tempfile.TemporaryFile() as stdin:
-            stdin.write(input or b"")
-            stdin.seek(0)
+        with _input(input) as stdin:
             try:
                 process = subprocess.Popen(
                     list(argv),
@@ -132,6 +131,18 @@ class LocalHost:
     def get(self, remote: PurePath, local: Path) -> None:
         """See `Host.get`."""
         _copy(Path(remote), local, None)
+
+
+@contextmanager
+def _input(content: bytes | None) -> Iterator[IO[bytes] | int]:
+    """Give what a command reads: a file, because a pipe would have to be fed while the output is read."""
+    if not content:
+        yield subprocess.DEVNULL
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
 
 
 def _follow(

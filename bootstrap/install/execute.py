@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -354,7 +355,9 @@ def _lines(path: Path) -> list[str]:
 
 
 def tidy(prefix: Prefix) -> None:
-    """Remove what was only needed on the way."""
+    """Remove what was only needed on the way, and use the system's folder for temporary files again."""
+    os.environ.pop("TMPDIR", None)
+    tempfile.tempdir = None
     shutil.rmtree(prefix.cache, ignore_errors=True)
     shutil.rmtree(prefix.tmp, ignore_errors=True)
 

@@ -40,10 +40,16 @@ _REQUIREMENTS = "bootstrap/install/requirements.txt"
 _IN_SOURCE = ("bootstrap", "charrnn", "distros", "playbooks", "bootstrap.sh", "cli.py", "pyproject.toml")
 _PATIENCE = 900  # seconds for a step that downloads
 
+_CERTIFICATES = (  # Debian, Ubuntu, SUSE · Red Hat, Amazon · SUSE
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/var/lib/ca-certificates/ca-bundle.pem",
+)
+
 # One process for both: importing pip out of its wheel takes longer than what it does.
 _PIP = """
-import contextlib, io, sys
-wheel, target, requirement = sys.argv[1:]
+import contextlib, io, os, sys
+wheel, target, requirement = sys.argv[1:4]
 sys.path.insert(0, wheel)
 from pip._internal.cli.main import main
 listing = io.StringIO()
@@ -51,6 +57,9 @@ with contextlib.redirect_stdout(listing):
     code = main(["config", "list"])
 with open(target, "w") as file:
     file.write(listing.getvalue() if code == 0 else "")
+bundle = next(filter(os.path.exists, sys.argv[4:]), None)
+if bundle and ".cert=" not in listing.getvalue():  # an old pip knows only its own certificates, not the system's
+    os.environ["PIP_CERT"] = bundle
 install = ["install", "--no-compile", "--disable-pip-version-check", "--no-deps", "--no-cache-dir", requirement]
 sys.exit(main(install) if requirement else 0)
 """
@@ -100,7 +109,16 @@ class FirstStage:
             if have and self._steps.done("project") == self._fingerprint():
                 outcome.status = "unchanged"
                 return pip_settings.PipSettings()  # nothing will be fetched
-            command = [str(self._prefix.python), "-I", "-c", _PIP, str(_pip_wheel()), str(listing), requirement]
+            command = [
+                str(self._prefix.python),
+                "-I",
+                "-c",
+                _PIP,
+                str(_pip_wheel()),
+                str(listing),
+                requirement,
+                *_CERTIFICATES,
+            ]
             if have:
                 self._run("pip", command)
             else:

@@ -21,6 +21,7 @@ class PipSettings:
     find_links: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
     cert: str = ""
+    proxy: str = ""
     timeout: str = ""
     no_index: bool = False
 
@@ -53,10 +54,13 @@ class PipSettings:
         return arguments
 
     def uv_environment(self) -> dict[str, str]:
-        """Return the variables for what is no place: certificates, trust, patience. uv's own, if set, go first."""
-        environment = {}
-        if self.cert:
-            environment["SSL_CERT_FILE"] = self.cert
+        """Return the variables for what is no place: certificates, proxy, trust, patience.
+
+        Without a certificate file of pip's, uv trusts what the system trusts: a company's proxy is known there.
+        """
+        environment = {"SSL_CERT_FILE": self.cert} if self.cert else {"UV_SYSTEM_CERTS": "1"}
+        if self.proxy:
+            environment |= {"HTTP_PROXY": self.proxy, "HTTPS_PROXY": self.proxy}
         if self.trusted_hosts:
             environment["UV_INSECURE_HOST"] = " ".join(self.trusted_hosts)
         if self.timeout.isdigit():
@@ -85,6 +89,7 @@ def parse(listing: str) -> PipSettings:
         find_links=words.get("find-links", ()),
         trusted_hosts=words.get("trusted-host", ()),
         cert=values.get("cert", ""),
+        proxy=values.get("proxy", ""),
         timeout=values.get("timeout", values.get("default-timeout", "")),
         no_index=values.get("no-index", "").lower() in ("1", "true", "yes", "on"),
     )
