@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BootstrapError, UsageError
+from bootstrap.errors import UsageError
+from bootstrap.report.present.errors import OutputError
 
 if TYPE_CHECKING:
     from bootstrap.report.summary import Report
@@ -24,10 +25,6 @@ _ENDINGS = {
     ".png": "png",
     ".svg": "svg",
 }
-
-
-class OutputError(BootstrapError):
-    """The report could not be written where it was asked for."""
 
 
 def write(report: Report, form: str | None, *, rows: str = "auto", output: Path | None = None) -> None:
