@@ -292,18 +292,16 @@ class Samples(Callback):
         """Takes a sample where one is due; the same for the same parameters and seed."""
         if step.iteration % run.options.sample_every:
             return
-        from charrnn.sampling import generate  # noqa: PLC0415 - only where samples are wanted
+        from charrnn.sampling import Choice, generate  # noqa: PLC0415 - only where samples are wanted
 
-        with run.exactly():
-            text = "".join(
-                generate(
-                    run.model,
-                    run.vocabulary,
-                    length=run.options.sample_length,
-                    temperature=run.options.sample_temperature,
-                    seed=run.options.seed,
-                )
-            )
+        pieces = generate(
+            run.model.eval(),
+            run.vocabulary,
+            length=run.options.sample_length,
+            choice=Choice(temperature=run.options.sample_temperature),
+            seed=run.options.seed,
+        )
+        text = "".join(piece for (piece,) in pieces)
         run.model.train()
         self.rows.write({"iteration": step.iteration, "epoch": round(step.epoch, 6), "text": text})
         self.show(f"--- sample at iteration {step.iteration} ---\n{text}\n---")

@@ -254,8 +254,8 @@ def reference_stack(
 
     parameters: every tensor by name (see `ModelConfig.shapes`); inputs: symbols int64 [B,S]; state: tensors
     [layers,B,H]; training: whether dropout and batch statistics are in force, and whether products may be in a
-    lower precision (without it they never are); resets: bool [B,S] or None, True where the state is zeroed before that symbol is
-    read. Returns the outputs as the decoder sees them [B,S,H] (dropout applied) and the new state.
+    lower precision (without it they never are); resets: bool [B,S] or None, True where the state is zeroed before
+    that symbol is read. Returns the outputs as the decoder sees them [B,S,H] (dropout applied) and the new state.
     """
     final: list[list[Tensor]] = [[] for _ in state]
     for layer in range(config.layers):
@@ -353,9 +353,7 @@ class CharRNN(nn.Module):
         together = getattr(self.stack, "loss", None)
         whole: tuple[Tensor, State] | None = None
         if together is not None:
-            whole = together(
-                self.tensors(), tokens, targets, state, self.config, training=self.training, resets=resets
-            )
+            whole = together(self.tensors(), tokens, targets, state, self.config, training=self.training, resets=resets)
         if whole is not None:
             return whole
         logits, state = self(tokens, state, resets)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from charrnn import checkpoint as checkpoints
-from charrnn import corpora
+from charrnn import corpora, precision
 from charrnn.data import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
 from charrnn.flags import Options, flags
+from charrnn.kernels import make_stack, why_not_compiled
 from charrnn.model import CharRNN, ModelConfig
 from charrnn.optimisation import FlatParameters, initialise, make_optimiser, make_schedule
 from charrnn.run import Execution, Run, resolve_device
@@ -46,8 +47,8 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
             hidden_bias=config.hidden_bias,
         )  # fmt: skip
         config = replace(config, dropout=options.dropout)
-    execution = _choose_execution(options)
-    _check_memory(config, execution)
+    _check_memory(config, resolve_device(options.device))
+    execution = _choose_execution(options, config)
     torch.manual_seed(options.seed)
     model = CharRNN(config)
     if source is None:
@@ -197,32 +198,38 @@ def _config(options: Options, symbols: int) -> ModelConfig:
     )
 
 
-def _choose_execution(options: Options) -> Execution:
+def _choose_execution(options: Options, config: ModelConfig) -> Execution:
+    """Device, and what is fastest on it (`charrnn.precision`), as far as the options leave it open."""
     device = resolve_device(options.device)
-    threads = options.threads or torch.get_num_threads()
-    precision = "fp32" if options.precision == "auto" else options.precision
-    execution = Execution(str(device), precision, threads, "reference")
-    torch.set_num_threads(execution.threads)
-    return execution
+    choice = precision.choose(
+        config,
+        batch=options.batch_size,
+        steps=options.seq_length,
+        device=str(device),
+        precision=options.precision,
+        threads=options.threads,
+    )
+    return Execution(str(device), choice.precision, choice.threads, choice.kernel)
 
 
 def _resumed_execution(saved: "Checkpoint", options: Options, given: dict[str, Any]) -> Execution:
     stored = (saved.training_state or {}).get("execution")
     if not isinstance(stored, dict) or any(given.get(name) for name in ("device", "precision", "threads")):
-        return _choose_execution(options)
+        return _choose_execution(options, saved.config)
     execution = Execution(**stored)
     resolve_device(execution.device)
-    torch.set_num_threads(execution.threads)
+    if execution.kernel == "compiled" and why_not_compiled() is not None:
+        return _choose_execution(options, saved.config)  # the run has come to another host
     return execution
 
 
-def _check_memory(config: ModelConfig, execution: Execution) -> None:
+def _check_memory(config: ModelConfig, device: torch.device) -> None:
     """Refuses a network that cannot fit: better one line now than the system's out-of-memory killer later."""
     parameters = sum(math.prod(shape) for shape in config.shapes().values())
     # Values, gradients, two of the optimiser, one of scratch, and the copy that an exploding run goes back to.
     need = parameters * 4 * 7
     free = _available_memory()
-    if execution.device == "cpu" and free is not None and need > free:
+    if device.type == "cpu" and free is not None and need > free:
         raise TrainingError(
             f"a network of {parameters:,} parameters needs about {need / 1e9:.1f} GB to train, and "
             f"{free / 1e9:.1f} GB are free: use a smaller --rnn-size or fewer --num-layers"
@@ -238,7 +245,9 @@ def _available_memory() -> int | None:
 
 
 def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: CharRNN, execution: Execution) -> Run:
+    torch.set_num_threads(execution.threads)
     model.to(device=torch.device(execution.device), dtype=torch.float32)
+    model.stack = make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     flat = FlatParameters(model)
     per_epoch = len(splits.train)
     total = options.iterations or int(options.max_epochs * per_epoch)

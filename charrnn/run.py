@@ -6,8 +6,7 @@ and a few figures.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.data import Splits
 from charrnn.errors import CheckpointError, DeviceError
 from charrnn.flags import Options
-from charrnn.model import CharRNN, State, reference_stack
+from charrnn.model import CharRNN, State
 from charrnn.optimisation import FlatParameters, Optimiser, restore_memory
 from charrnn.vocabulary import Vocabulary
 
@@ -101,16 +100,6 @@ class Run:
     def characters_per_step(self) -> int:
         """Characters that one iteration reads."""
         return self.options.batch_size * self.options.seq_length
-
-    @contextmanager
-    def exactly(self) -> Iterator[None]:
-        """Within it, the network computes in full precision by the reference: for evaluation and sampling."""
-        stack = self.model.stack
-        self.model.stack = reference_stack
-        try:
-            yield
-        finally:
-            self.model.stack = stack
 
     def capture(self, val_loss: float | None = None) -> Checkpoint:
         """A copy of everything, on the CPU: what is saved, and what an exploding run goes back to."""

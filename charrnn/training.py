@@ -163,8 +163,7 @@ class Trainer:
         if loader is None:
             return None
         began = self.clock()
-        with run.exactly():
-            loss = evaluate(run.model, loader.once()).loss
+        loss = evaluate(run.model, loader.once()).loss
         run.evaluation_seconds += self.clock() - began
         return loss
 

@@ -1,1 +1,42 @@
-"""How the recurrent stack is computed: the same numbers as `charrnn.model.reference_stack`, faster."""
+"""How the recurrent stack is computed: the same numbers as `charrnn.model.reference_stack`, faster.
+
+`compiled`: C compiled on this host (compiled.py), CPU only; `pytorch`: PyTorch's whole-sequence operators
+(operators.py); `reference`: step by step. Each leaves what it cannot do to the next.
+"""
+
+from typing import TYPE_CHECKING
+
+from charrnn.kernels.build import CompileError
+from charrnn.kernels.compiled import CompiledStack, loaded
+from charrnn.kernels.operators import OperatorStack
+
+if TYPE_CHECKING:
+    from charrnn.model import Stack
+
+KERNELS = ("compiled", "pytorch", "reference")
+
+__all__ = ["KERNELS", "CompileError", "make_stack", "why_not_compiled"]
+
+
+def why_not_compiled() -> str | None:
+    """Why there is no compiled kernel on this host; None if there is one. Compiles it if it never was."""
+    found = loaded()
+    return str(found) if isinstance(found, CompileError) else None
+
+
+def make_stack(kernel: str, *, precision: str, threads: int) -> "Stack":
+    """The stack of a kernel; precision: fp32 or bf16, of the products in training.
+
+    Raises CompileError for `compiled` where there is none.
+    """
+    from charrnn.model import reference_stack  # noqa: PLC0415 - the model names the type of what is made here
+
+    operators = OperatorStack(precision=precision, otherwise=reference_stack)
+    if kernel == "pytorch":
+        return operators
+    if kernel == "compiled":
+        library = loaded()
+        if isinstance(library, CompileError):
+            raise library
+        return CompiledStack(library, precision=precision, threads=threads, otherwise=operators)
+    return reference_stack

@@ -180,9 +180,7 @@ class _Window(torch.autograd.Function):
         decoded = bool(task.outputs)
         wanted = any(ctx.needs_input_grad[4 : 4 + ctx.states]) or any(one is not None for one in state_gradients)
         shape = (plan.layers, tokens.shape[0], plan.hidden)
-        states = [
-            torch.zeros(shape) if one is None else one.contiguous().clone() for one in state_gradients if wanted
-        ]
+        states = [torch.zeros(shape) if one is None else one.contiguous().clone() for one in state_gradients if wanted]
         task.dh = states[0].data_ptr() if wanted else None
         task.dc = states[1].data_ptr() if wanted and ctx.states > 1 else None
         if decoded:
@@ -240,7 +238,7 @@ class CompiledStack:
         """The stack's outputs [B,S,H] and the new state."""
         if not self.supports(inputs, state, config, resets):
             return self.otherwise(parameters, inputs, state, config, training=training, resets=resets)  # type: ignore[no-any-return]
-        return self._run(parameters, inputs, None, state, config, training)
+        return self._run(parameters, (inputs, None), state, config, training)
 
     def loss(
         self,
@@ -256,17 +254,20 @@ class CompiledStack:
         """The mean loss over targets int64 [B,S] in nats, and the new state; None for what is not supported."""
         if config.vocabulary_size > MAX_OUTPUTS or not self.supports(tokens, state, config, resets):
             return None
-        return self._run(parameters, tokens, targets, state, config, training)
+        return self._run(parameters, (tokens, targets), state, config, training)
 
     def _run(
         self,
         parameters: Mapping[str, Tensor],
-        tokens: Tensor,
-        targets: Tensor | None,
+        texts: tuple[Tensor, Tensor | None],
         state: "State",
         config: "ModelConfig",
         training: bool,
     ) -> tuple[Tensor, "State"]:
+        tokens, targets = texts
+        for ids in texts:  # the kernels trust what they are given
+            if ids is not None and (int(ids.min()) < 0 or int(ids.max()) >= config.vocabulary_size):
+                raise IndexError(f"a symbol is not in the vocabulary of {config.vocabulary_size}")
         keep = 1.0 - config.dropout if training else 1.0
         plan = Plan(
             library=self.library,
@@ -286,7 +287,7 @@ class CompiledStack:
             weights[0] = weights[0] @ parameters["embedding.weight"].t()
         if targets is not None:
             weights += [parameters["decoder.weight"], parameters["decoder.bias"]]
-        result, *last = _Window.apply(plan, tokens, targets, len(state), *state, *weights)
+        result, *last = _Window.apply(plan, tokens, targets, len(state), *state, *weights)  # type: ignore[no-untyped-call]
         return result, tuple(last)
 
 

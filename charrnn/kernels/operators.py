@@ -1,0 +1,82 @@
+"""The recurrent stack by PyTorch's whole-sequence operators: oneDNN on the CPU, cuDNN on CUDA, MPS's own.
+
+These know the cells of `torch.nn.LSTM`, `GRU` (reset after the product) and `RNN`; what else a network may have
+is left to the reference. Products are in bfloat16 where that was chosen, in training only.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from charrnn.kernels.compiled import layer_tensors
+
+if TYPE_CHECKING:
+    from charrnn.model import ModelConfig, State
+
+MAX_ONE_HOT = 2048
+"""Symbols beyond which a dense one-hot input is more work than the layers themselves."""
+
+
+class OperatorStack:
+    """The stack (see `charrnn.model.Stack`) by one operator for all layers, or one a layer with batch normalisation."""
+
+    def __init__(self, *, precision: str, otherwise: Any) -> None:
+        self.precision = precision
+        self.otherwise = otherwise
+
+    def supports(self, state: "State", config: "ModelConfig", resets: Tensor | None) -> bool:
+        """Whether there is an operator for this window."""
+        return (
+            resets is None
+            and not config.batchnorm
+            and not (config.cell == "gru" and config.reset == "before")
+            and (config.embedding > 0 or config.vocabulary_size <= MAX_ONE_HOT)
+            and state[0].dtype == torch.float32
+        )
+
+    def __call__(
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        state: "State",
+        config: "ModelConfig",
+        *,
+        training: bool,
+        resets: Tensor | None = None,
+    ) -> tuple[Tensor, "State"]:
+        """The stack's outputs [B,S,H] and the new state."""
+        if not self.supports(state, config, resets):
+            return self.otherwise(parameters, inputs, state, config, training=training, resets=resets)  # type: ignore[no-any-return]
+        if inputs.dtype == torch.int64 and config.embedding:
+            inputs = functional.embedding(inputs, parameters["embedding.weight"])
+        elif inputs.dtype == torch.int64:
+            eye = torch.eye(config.vocabulary_size, device=inputs.device)
+            inputs = functional.embedding(inputs, eye)
+        low = training and self.precision == "bf16"
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
+            outputs, last = self._run(parameters, inputs, state, config, training)
+        outputs = outputs.float()
+        if config.dropout:
+            outputs = functional.dropout(outputs, config.dropout, training)
+        return outputs, tuple(part.float() for part in last)
+
+    def _run(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, state: "State", config: "ModelConfig", training: bool
+    ) -> tuple[Tensor, "State"]:
+        flat = layer_tensors(parameters, config)
+        # per layer: input weight, hidden weight, input bias, hidden bias
+        weights = [flat[4 * layer + part] for layer in range(config.layers) for part in (0, 2, 1, 3)]
+        shared = (weights, True, config.layers, config.dropout, training, False, True)
+        with warnings.catch_warnings():
+            # The parameters are views of one tensor, but not in the order that cuDNN packs them in: it copies them.
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+            if config.cell == "lstm":
+                outputs, h, c = torch.lstm(inputs, list(state), *shared)
+                return outputs, (h, c)
+            run = torch.gru if config.cell == "gru" else torch.rnn_tanh
+            outputs, h = run(inputs, state[0], *shared)
+            return outputs, (h,)
