@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.events import CATEGORIES
@@ -29,12 +30,20 @@ def store(db: sqlite3.Connection, host_id: int, source: str, events: Iterable[Ev
     """Store a stream. What a host wrote is not trusted to be well formed: what makes no sense is passed over."""
     open_rows: dict[str, int] = {}
     for event in events:
-        if event.event == "start" and isinstance(event.body.get("phase"), str):
+        phase = event.body.get("phase")
+        if event.event == "fact":
+            _fact(db, host_id, event.body)
+        elif not isinstance(phase, str) or not math.isfinite(event.instant.at):
+            continue
+        elif event.event == "start":
             _start(db, host_id, source, event, open_rows)
-        elif event.event == "end" and event.body.get("phase") in open_rows:
+        elif event.event == "end" and phase in open_rows:
             _end(db, event, open_rows)
-        elif event.event == "fact" and isinstance(event.body.get("name"), str):
-            put_fact(db, host_id, event.body["name"], event.body.get("value"))
+
+
+def _fact(db: sqlite3.Connection, host_id: int, body: dict[str, Any]) -> None:
+    if isinstance(body.get("name"), str):
+        put_fact(db, host_id, body["name"], body.get("value"))
 
 
 def _start(db: sqlite3.Connection, host_id: int, source: str, event: Event, open_rows: dict[str, int]) -> None:

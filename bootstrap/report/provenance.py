@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bootstrap.report.data import VAL_LOSS
 from bootstrap.report.summary import shown
@@ -43,13 +43,13 @@ def _shared(report: Report, name: str) -> str | None:
 
 
 def _of(group: Group, name: str) -> str:
-    values = {value for host in group.hosts if isinstance(value := host.facts.get(name), str | int | float)}
+    values: set[Any] = {value for host in group.hosts if isinstance(value := host.facts.get(name), str | int | float)}
     if len(values) > 1 and not any(isinstance(value, str) for value in values):
         return f"{_number(min(values))} to {_number(max(values))}"
     return _listed(sorted({shown(host.facts[name]) for host in group.hosts if name in host.facts}))
 
 
-def _number(value: float) -> str:
+def _number(value: Any) -> str:
     return f"{value:,.6g}" if isinstance(value, float) else f"{value}"
 
 
