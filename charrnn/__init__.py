@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, load, save
     from charrnn.errors import CharRNNError
     from charrnn.model import CharRNN, ModelConfig
+    from charrnn.sampling import generate, sample
     from charrnn.vocabulary import Vocabulary
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "ModelConfig",
     "TrainingResult",
     "Vocabulary",
+    "generate",
     "load",
+    "sample",
     "save",
     "train",
 ]
@@ -34,7 +37,9 @@ _HOMES = {
     "ModelConfig": "model",
     "TrainingResult": "api",
     "Vocabulary": "vocabulary",
+    "generate": "sampling",
     "load": "checkpoint",
+    "sample": "sampling",
     "save": "checkpoint",
     "train": "api",
 }

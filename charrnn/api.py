@@ -45,7 +45,7 @@ def _silent(_text: str) -> None:
 def train(
     data: str | Path | Sequence[str | Path] | None = None,
     *,
-    resume: str | Path | bool = False,
+    resume: str | Path | bool | None = None,
     callbacks: Iterable[Callback] = (),
     report: Callable[[str], None] = _silent,
     should_stop: Callable[[], bool] = lambda: False,
@@ -73,10 +73,10 @@ def train(
 
 
 def prepare(
-    given: dict[str, Any], *, resume: str | Path | bool = False, report: Callable[[str], None] = _silent
+    given: dict[str, Any], *, resume: str | Path | bool | None = None, report: Callable[[str], None] = _silent
 ) -> Prepared:
     """The run that is meant, ready to go; its messages have been reported."""
-    if resume is False:
+    if resume is None or resume is False:
         prepared = new_run(resolve(given), report)
     else:
         folder = given.get("checkpoint_dir")

@@ -130,9 +130,7 @@ def command(resume: str | None, **given: Any) -> None:
         from charrnn import api  # noqa: PLC0415 - brings torch
         from charrnn.callbacks import Bar, FirstCheckpoint, Lines  # noqa: PLC0415
 
-        prepared = api.prepare(
-            given, resume=False if resume is None else (True if resume == NEWEST else resume), report=_say
-        )
+        prepared = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say)
         run = prepared.run
         for line in _describe(run):
             _say(line)
