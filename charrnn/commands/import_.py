@@ -1,0 +1,34 @@
+"""`charrnn import`: a checkpoint of the original char-rnn becomes one of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from charrnn.errors import UsageError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
+@click.option("--force", is_flag=True, help="Replace what stands there.")
+def command(file: Path, output: Path, force: bool) -> None:
+    """Convert a checkpoint of the original char-rnn (.t7) for `sample`, `eval` and `train --init-from`.
+
+    FILE is read as data, and nothing in it is executed. LSTM, GRU and RNN networks are read, in the float or
+    double precision they were trained in.
+    """
+    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.legacy import read_t7  # noqa: PLC0415
+
+    if output.exists() and not (force and (output / checkpoints.DESCRIPTION).is_file()):
+        raise UsageError(f"{output} exists: name another --output" + ("" if force else ", or replace it with --force"))
+    imported = read_t7(file)
+    checkpoints.save(output, imported)
+    config = imported.config
+    loss = "" if imported.val_loss is None else f", validation loss {imported.val_loss:.4f} (interleaved split)"
+    click.echo(
+        f"{output}: {config.cell} {config.layers}x{config.size}, {len(imported.vocabulary)} symbols,"
+        f" {imported.dtype}{loss}"
+    )
