@@ -6,7 +6,7 @@ that is known of one version of one distro.
 
 A machine is matched by its os-release: first by ID and, where a file asks for one, VARIANT_ID, then by ID_LIKE. The
 release is the one whose key is VERSION_ID or begins it (`9` for 9.6). A version that no release names is taken for
-the nearest older one, else for the default, and the match says so: `listed` is False.
+the nearest older one, and the match says so: `listed` is False. One that is older than all of them is refused.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ Manager = Literal["apt", "dnf", "zypper"]
 Billing = Literal["second", "hour"]
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 """The versions of Python that the pinned torch and the project run on."""
+
+
+_BY_HAND = "--omit-dependency-installation installs the rest and lists the packages to install by hand"
 
 
 def _words(value: Any) -> Any:
@@ -250,7 +253,7 @@ def match(os_release: OsRelease, distros: dict[str, Distro] | None = None) -> Ma
             )
     raise UnsupportedSystemError(
         f"unknown distro: ID={os_release.id} ID_LIKE={' '.join(os_release.id_like)} VERSION_ID={os_release.version_id}",
-        remedy="--omit-dependency-installation installs the rest and lists the packages to install by hand",
+        remedy=_BY_HAND,
     )
 
 
@@ -272,8 +275,13 @@ def _release_key(distro: Distro, version: str) -> tuple[str, bool]:
     if "rolling" in distro.releases:
         return "rolling", True
     numbers = version_key(version)
-    older = [key for key in distro.releases if version_key(key) and version_key(key) <= numbers]
-    return (max(older, key=version_key) if older and numbers else distro.default), False
+    older = [key for key in distro.releases if version_key(key) <= numbers]
+    if numbers and not older:
+        oldest = min(distro.releases, key=version_key)
+        raise UnsupportedSystemError(
+            f"{distro.title} {version} is older than anything known to work (the oldest: {oldest})", remedy=_BY_HAND
+        )
+    return (max(older, key=version_key) if numbers else distro.default), False
 
 
 def _distro(name: str, files: dict[str, Marked]) -> Distro:

@@ -8,6 +8,7 @@ ends before the next begins, so the seconds of waiting are in none of the others
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _POLL = 1.0
 _BACKOFF = (2.0, 4.0, 8.0, 15.0, 30.0)
+_SOME_ANSWER = 60.0  # seconds to wait for the rest of the repositories, where some of them answer
 _ATTEMPTS = 3  # of what fails for a reason that may pass, the repositories apart: they have a time limit
 
 
@@ -138,7 +140,8 @@ class Executor:
             return False
         started = self.clock()
         if self._patience is None:
-            self._patience = started + self.limits.repositories
+            some_answer = found.cause == "missing"  # one that does not may never have had the package
+            self._patience = started + min(self.limits.repositories, _SOME_ANSWER if some_answer else math.inf)
         end = self._patience
         if started >= end:
             return False
@@ -186,7 +189,7 @@ class Executor:
             self._pause(_BACKOFF[failures - 1], found.message, end)
 
     def _wait_for_lock(self, end: float, *, seen: bool = True) -> None:
-        """Wait until nobody holds the lock. `seen` False: the manager met one, though its holder may be out of sight."""
+        """Wait until nobody holds the lock. `seen` False: the manager met one whose holder may be out of sight."""
         held = self._held_by()
         if held is None and seen:
             return

@@ -21,6 +21,9 @@ _SOURCES = "look at the repositories and the network, then run this again"
 _NAME = "look for its name in this distro, or install it by hand"
 
 
+_NO_REPOSITORIES = Meaning("retry", "repositories", "no repository is set up", _SOURCES)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sign:
     """Words that tell a cause. The first sign that fits counts."""
@@ -40,6 +43,10 @@ _SIGNS = (
         ),
     ),
     _Sign(
+        Meaning("error", "rights", "not allowed without root's rights", "run it as root"),
+        (r"are you root\?", "superuser privileges", "Root privileges are required", "must be root"),
+    ),
+    _Sign(
         Meaning("retry", "locked", "another process holds the package manager's lock", _WAIT),
         (
             "Could not get lock",
@@ -52,15 +59,11 @@ _SIGNS = (
         ),
     ),
     _Sign(
-        Meaning("error", "rights", "not allowed without root's rights", "run it as root"),
-        (r"are you root\?", "superuser privileges", "Root privileges are required", "must be root"),
-    ),
-    _Sign(
         Meaning("retry", "interrupted", "an earlier run of dpkg was cut off", "dpkg --configure -a"),
         ("dpkg was interrupted",),
     ),
     _Sign(
-        Meaning("retry", "repositories", "no repository is set up", _SOURCES),
+        _NO_REPOSITORIES,
         ("There are no enabled repo", "No repositories defined", "without at least one repository"),
     ),
     _Sign(
@@ -134,18 +137,26 @@ def meaning(kind: Kind, argv: Sequence[str], exit_code: int, output: str) -> Mea
     if kind == "zypper":
         return _zypper(exit_code, text)
     if exit_code == 0:
-        return _apt_update(text) if kind == "apt" and "update" in argv else SUCCESS
-    found = _by_words(text)
+        return _quiet_success(argv, text)
     if exit_code == 200 and kind == "dnf4":
         return Meaning("retry", "locked", "another process holds the package manager's lock", _WAIT)
-    return found or Meaning("error", "", _last_words(text, exit_code), "see the log")
+    return _by_words(text) or Meaning("error", "", _last_words(text, exit_code), "see the log")
+
+
+def _quiet_success(argv: Sequence[str], text: str) -> Meaning:
+    """Judge exit code 0 of apt and dnf: both read no repository at all without complaint."""
+    if argv[0].endswith("apt-get") and "update" in argv:
+        return _apt_update(text)
+    return _NO_REPOSITORIES if "makecache" in argv and "no enabled repositories" in text else SUCCESS
 
 
 def _zypper(exit_code: int, text: str) -> Meaning:
     if exit_code in _ZYPPER_SUCCESS:
         return SUCCESS
-    if exit_code == 104 and re.search(r"No repositories defined|no enabled repositories", text, re.IGNORECASE):
+    if exit_code == 104 and "No repositories defined" in text:
         exit_code = 6
+    if exit_code == 4 and re.search(r"^Some of the repositories have not been refreshed", text, re.MULTILINE):
+        exit_code = 106  # the others were; "Could not refresh the repositories" says that none was
     words = _by_words(text)
     if exit_code in (1, 4, 8) and words and words.cause in ("disk", "rights", "conflict"):
         return words
@@ -161,7 +172,7 @@ def _apt_update(text: str) -> Meaning:
         failed = re.search(r"^(Err|Ign):\d", text, re.MULTILINE)
         if failed:
             return Meaning("retry", "network", "no repository answers", _SOURCES)
-        return Meaning("retry", "repositories", "no repository is set up", _SOURCES)
+        return _NO_REPOSITORIES
     if re.search(r"^Err:\d|Some index files failed to download", text, re.MULTILINE):
         return Meaning("warn", "network", "a repository does not answer", _SOURCES)
     return SUCCESS

@@ -177,7 +177,7 @@ def refresh(manager: Manager, limits: Limits = Limits()) -> Step:  # noqa: B008 
     """Return the step that reads the repositories."""
     command = manager.command
     if manager.kind == "apt":
-        argv: tuple[str, ...] = (command, "-q", *_APT_NET, "update")
+        argv: tuple[str, ...] = (command, "-q", *_APT_NET, "-o", "Acquire::Languages=none", "update")
         return Step(argv, "refresh", limits.refresh, _APT_ENV)
     if manager.kind == "zypper":
         return Step((command, "--non-interactive", "refresh"), "refresh", limits.refresh, _LOCALE)
