@@ -192,6 +192,12 @@ class Options:
         open=True,
         fixed=True,
     )
+    locked_dropout: bool = _flag(
+        False,
+        "drop the same units at every character of a window, instead of others at each",
+        NETWORK,
+        fixed=True,
+    )
     batchnorm: bool = _flag(False, "batch normalisation after each layer", NETWORK, torch_rnn="batchnorm", fixed=True)
     gru_reset: str = _flag(
         "before",

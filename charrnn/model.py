@@ -62,7 +62,9 @@ class ModelConfig:
 
     vocabulary_size: symbols (V); cell: lstm, gru or rnn; size: hidden units a layer (H); layers: their number;
     embedding: width of the learned input vectors (E), 0 for one-hot input; dropout: share of units dropped after
-    each layer (the input of the layers from the second on, and the decoder's input), while training;
+    each layer (the input of the layers from the second on, and the decoder's input), while training; locked:
+    whether a unit that is dropped stays so over the whole window (Gal & Ghahramani 2016), drawn anew for each
+    stream, layer and window, instead of for each character;
     batchnorm: batch normalisation after each layer (torch-rnn); reset: where a GRU's reset gate acts, before
     or after the matrix product; hidden_bias: whether the second bias (d) is learned or stays zero (torch-rnn
     has one bias).
@@ -74,6 +76,7 @@ class ModelConfig:
     layers: int = 2
     embedding: int = 0
     dropout: float = 0.0
+    locked: bool = False
     batchnorm: bool = False
     reset: str = "before"
     hidden_bias: bool = True
@@ -238,7 +241,16 @@ def between_layers(
             parameters[f"{name}.bias"],
             training=training,
         ).view_as(outputs)
-    return functional.dropout(outputs, config.dropout, training) if config.dropout else outputs
+    return drop(outputs, config, training)
+
+
+def drop(outputs: Tensor, config: ModelConfig, training: bool) -> Tensor:
+    """Inverted dropout of a layer's outputs [B,S,H], while training."""
+    if not (config.dropout and training):
+        return outputs
+    if config.locked:
+        return outputs * functional.dropout(outputs.new_ones(outputs.shape[0], 1, outputs.shape[2]), config.dropout)
+    return functional.dropout(outputs, config.dropout)
 
 
 def reference_stack(

@@ -46,7 +46,7 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
             embedding_size=config.embedding, batchnorm=config.batchnorm, gru_reset=config.reset,
             hidden_bias=config.hidden_bias,
         )  # fmt: skip
-        config = replace(config, dropout=options.dropout)
+        config = replace(config, dropout=options.dropout, locked=options.locked_dropout)
     _check_memory(config, resolve_device(options.device))
     execution = _choose_execution(options, config)
     torch.manual_seed(options.seed)
@@ -192,6 +192,7 @@ def _config(options: Options, symbols: int) -> ModelConfig:
         layers=options.num_layers,
         embedding=options.embedding_size,
         dropout=options.dropout,
+        locked=options.locked_dropout,
         batchnorm=options.batchnorm,
         reset=options.gru_reset,
         hidden_bias=options.hidden_bias,

@@ -278,7 +278,7 @@ class CompiledStack:
             layers=config.layers,
             hidden=config.size,
             keep=keep,
-            locked=False,
+            locked=config.locked,
             seed=int(torch.randint(1 << 32, (1,))) if keep < 1 else 0,
         )
         weights = list(layer_tensors(parameters, config))

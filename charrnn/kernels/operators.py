@@ -5,7 +5,7 @@ is left to the reference. Products are in bfloat16 where that was chosen, in tra
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from charrnn.kernels.compiled import layer_tensors
+from charrnn.model import drop
 
 if TYPE_CHECKING:
     from charrnn.model import ModelConfig, State
@@ -22,7 +23,7 @@ MAX_ONE_HOT = 2048
 
 
 class OperatorStack:
-    """The stack (see `charrnn.model.Stack`) by one operator for all layers, or one a layer with batch normalisation."""
+    """The stack (see `charrnn.model.Stack`) by one operator for all layers, or one a layer with locked dropout."""
 
     def __init__(self, *, precision: str, otherwise: Any) -> None:
         self.precision = precision
@@ -57,26 +58,39 @@ class OperatorStack:
             eye = torch.eye(config.vocabulary_size, device=inputs.device)
             inputs = functional.embedding(inputs, eye)
         low = training and self.precision == "bf16"
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
-            outputs, last = self._run(parameters, inputs, state, config, training)
-        outputs = outputs.float()
-        if config.dropout:
-            outputs = functional.dropout(outputs, config.dropout, training)
-        return outputs, tuple(part.float() for part in last)
+        # Between its layers an operator drops other units at each character: for a locked mask, one call a layer.
+        alone = config.locked and config.dropout > 0 and training
+        groups = [range(layer, layer + 1) for layer in range(config.layers)] if alone else [range(config.layers)]
+        final = []
+        for group in groups:
+            part = [one[group.start : group.stop] for one in state]
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
+                outputs, last = _operator(parameters, inputs, part, config=config, group=group, training=training)
+            inputs = drop(outputs.float(), config, training)
+            final.append([one.float() for one in last])
+        return inputs, tuple(torch.cat(parts) if alone else parts[0] for parts in zip(*final, strict=True))
 
-    def _run(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, state: "State", config: "ModelConfig", training: bool
-    ) -> tuple[Tensor, "State"]:
-        flat = layer_tensors(parameters, config)
-        # per layer: input weight, hidden weight, input bias, hidden bias
-        weights = [flat[4 * layer + part] for layer in range(config.layers) for part in (0, 2, 1, 3)]
-        shared = (weights, True, config.layers, config.dropout, training, False, True)
-        with warnings.catch_warnings():
-            # The parameters are views of one tensor, but not in the order that cuDNN packs them in: it copies them.
-            warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
-            if config.cell == "lstm":
-                outputs, h, c = torch.lstm(inputs, list(state), *shared)
-                return outputs, (h, c)
-            run = torch.gru if config.cell == "gru" else torch.rnn_tanh
-            outputs, h = run(inputs, state[0], *shared)
-            return outputs, (h,)
+
+def _operator(
+    parameters: Mapping[str, Tensor],
+    inputs: Tensor,
+    state: Sequence[Tensor],
+    *,
+    config: "ModelConfig",
+    group: range,
+    training: bool,
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Some layers in one call: inputs [B,S,width], state [layers of the group,B,H] -> outputs [B,S,H], new state."""
+    flat = layer_tensors(parameters, config)
+    # per layer: input weight, hidden weight, input bias, hidden bias
+    weights = [flat[4 * layer + part] for layer in group for part in (0, 2, 1, 3)]
+    shared = (weights, True, len(group), config.dropout if len(group) > 1 else 0.0, training, False, True)
+    with warnings.catch_warnings():
+        # The parameters are views of one tensor, but not in the order that cuDNN packs them in: it copies them.
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+        if config.cell == "lstm":
+            outputs, h, c = torch.lstm(inputs, list(state), *shared)
+            return outputs, (h, c)
+        run = torch.gru if config.cell == "gru" else torch.rnn_tanh
+        outputs, h = run(inputs, state[0], *shared)
+        return outputs, (h,)
