@@ -26,6 +26,7 @@ Usage: bootstrap.sh [OPTIONS]
 Installs the training stack in /opt/charrnn. Asks nothing. Needs root: without it, runs itself again through sudo.
 
   --first-checkpoint         then train the default network until its first checkpoint, and show where the time went
+  --iterations N             of that training, instead of 1000
   --prefix DIR               install there instead of /opt/charrnn
   --source DIR|URL|FILE      install from a checkout, a folder with a wheel, a wheel, a source archive (.tar.gz) or a URL
   --sha256 HEX               what a URL's file must be (a stamped script knows its own)
@@ -528,8 +529,8 @@ begin() {
 parse() {
     while [ $# -gt 0 ]; do
         case $1 in
-            --prefix=* | --source=* | --sha256=* | --accelerator=* | --torch-index=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
-            --prefix | --source | --sha256 | --accelerator | --torch-index)
+            --prefix=* | --source=* | --sha256=* | --accelerator=* | --torch-index=* | --iterations=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
+            --prefix | --source | --sha256 | --accelerator | --torch-index | --iterations)
                 [ $# -ge 2 ] || die 2 "$1 needs a value (see --help)"
                 case $1 in
                     --prefix) PREFIX=$2 ;;
@@ -537,6 +538,9 @@ parse() {
                     --sha256) SHA256=$2 ;;
                     --accelerator) ACCELERATOR=$2 ;;
                     --torch-index) HANDOVER+=(--torch-index "$2") ;;
+                    --iterations)
+                        [[ $2 =~ ^[1-9][0-9]*$ ]] || die 2 "--iterations $2: give a whole number"
+                        HANDOVER+=(--iterations "$2") ;;
                 esac
                 shift ;;
             --omit-dependency-installation | --ommit-dependency-installation) OMIT=yes; HANDOVER+=(--omit-dependency-installation) ;;

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--omit-dependency-installation", "omit", is_flag=True, help="Leave the package manager alone.")
 @click.option("--ommit-dependency-installation", "omit", is_flag=True, hidden=True)
 @click.option("--first-checkpoint", is_flag=True, help="Then train until the first checkpoint, and report.")
+@click.option("--iterations", type=click.IntRange(1), default=1000, show_default=True, help="Of that training.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the plan as JSON.")
 @click.option("--log", type=click.Path(path_type=Path), hidden=True)  # what bootstrap.sh hands over
@@ -40,6 +41,7 @@ def command(
     torch_index: str | None,
     omit: bool,
     first_checkpoint: bool,
+    iterations: int,
     dry_run: bool,
     as_json: bool,
     log: Path | None,
@@ -61,6 +63,7 @@ def command(
         torch_index=torch_index if torch_index is not None else os.environ.get("CHARRNN_TORCH_INDEX"),
         omit_packages=omit,
         first_checkpoint=first_checkpoint,
+        iterations=iterations,
     )
     if dry_run:
         _show(local.plan(options).plan, options, as_json=as_json)

@@ -21,6 +21,7 @@ from bootstrap.hosts.base import TIMED_OUT, Host, Result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_LOOK = 20.0  # seconds that one command follows a job: the longest that a stop asked for from here goes unnoticed
 KEPT_LINES = 5000
 """How much of a job's output is kept in memory; all of it stays on the host."""
 
@@ -91,6 +92,10 @@ class JobTimeoutError(HostError):
     """A job ran past its time limit and was stopped."""
 
 
+class JobStoppedError(HostError):
+    """A job was stopped because the caller asked for it."""
+
+
 class JobLostError(HostError):
     """A job is gone without an exit code: the host rebooted, or the job's shell was killed."""
 
@@ -117,6 +122,11 @@ class Job:
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._seen = 0
 
+    @property
+    def lines(self) -> list[str]:
+        """The last lines of the output, as far as they were seen."""
+        return list(self._lines)[-20:]
+
     def start(self, script: str) -> None:
         """Start `script` under `sh`, unless this job was started before."""
         text = script.encode()
@@ -124,10 +134,16 @@ class Job:
         if result.exit_code:
             raise HostError(f"a command could not be started: {result.tail}")
 
-    def wait(self, timeout: float, on_line: Callable[[str], None] | None = None) -> Result:
+    def wait(
+        self,
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Result:
         """Look on until the job ends; return its exit code and its output (both streams as one).
 
-        Raises JobTimeoutError after `timeout` seconds, with the job stopped, and JobLostError when it is gone.
+        Raises JobTimeoutError after `timeout` seconds, with the job stopped; JobLostError when it is gone; and
+        JobStoppedError, with the job stopped, soon after `stopped` says so.
         """
         begun = self._now()
 
@@ -143,7 +159,10 @@ class Job:
             if left <= 0:
                 self.stop()
                 raise JobTimeoutError(f"still running after {_minutes(timeout)}, its time limit; it was stopped")
-            state = self._follow(left, take)
+            if stopped():
+                self.stop()
+                raise JobStoppedError("stopped")
+            state = self._follow(min(left, _LOOK), take)
         if state.startswith("code "):
             return Result(int(state[5:]), "\n".join(self._lines), "", self._now() - begun)
         if state == "rebooted":

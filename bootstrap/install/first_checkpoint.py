@@ -15,7 +15,7 @@ from bootstrap.hosts import session as sessions
 from bootstrap.hosts.base import check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from bootstrap.hosts.base import Host
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bootstrap.install.paths import Home, Prefix
 
 SESSION = "train"
-ITERATIONS = 1000
 _POLL = 0.25
 _TELL = 5.0  # seconds between two lines of progress
 
@@ -48,7 +47,7 @@ class FirstCheckpoint:
     prefix: Prefix
     home: Home
     say: Callable[[str], None]
-    arguments: Sequence[str] = ()
+    iterations: int = 1000
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     session: Session | None = field(default=None, init=False)
@@ -61,16 +60,23 @@ class FirstCheckpoint:
         marker = self._path(self.home.checkpoints) / "first-checkpoint.json"
         check(self.host, ["rm", "-f", str(marker)])
         program = str(self.prefix.venv / "bin" / "charrnn")
-        command = [program, "train", "--iterations", str(ITERATIONS), "--checkpoint-dir", str(self.home.checkpoints)]
+        command = [
+            program,
+            "train",
+            "--iterations",
+            str(self.iterations),
+            "--checkpoint-dir",
+            str(self.home.checkpoints),
+        ]
         self.session = sessions.start(
             self.host,
             self._path(self.home.sessions),
             SESSION,
-            [*command, *self.arguments],
+            command,
             cwd=self._path(self.home.root),
             env={"PYTHONUNBUFFERED": "1"},
         )
-        self.say(f"Training in a detached session ({self.session.kind}): charrnn train --iterations {ITERATIONS}")
+        self.say(f"Training in a detached session ({self.session.kind}): charrnn train --iterations {self.iterations}")
         return self._wait(self.session, marker)
 
     def _wait(self, session: Session, marker: PurePosixPath) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class _Run:
     def train(self) -> int:
         """Train to the first checkpoint as the user who called, report, and say how to go on."""
         host, home = self._host(), Home(self.user.home)
-        first = FirstCheckpoint(host, self.options.prefix, home, self.screen.say)
+        first = FirstCheckpoint(host, self.options.prefix, home, self.screen.say, self.options.iterations)
         more: list[events.Event] = []
         try:
             result = first.run()

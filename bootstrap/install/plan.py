@@ -37,6 +37,7 @@ class Options:
     torch_index: str | None = None
     omit_packages: bool = False
     first_checkpoint: bool = False
+    iterations: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
     links = "unchanged" if present.links else "do"
     programs = " and ".join(PROGRAMS)
     last = Phase(
-        "first-checkpoint", "do", f"train on {CORPUS} in a detached session until the first checkpoint, report"
+        "first-checkpoint", "do", f"train {options.iterations} iterations on {CORPUS} in a detached session, report"
     )
     phases = (
         Phase("swap", "do" if swap.mib else "skip", f"{swap.mib} MiB: {swap.reason}" if swap.mib else swap.reason),

@@ -116,6 +116,9 @@ class Provider(Protocol):
     def look(self, plan: Plan) -> list[Machine]:
         """Return the run's machines as they are now, those that are gone included where the provider remembers."""
 
+    def gone(self, machine: Machine) -> ProviderError:
+        """Say why a machine is no longer there."""
+
     def destroy(self, plan: Plan) -> Remains:
         """Remove what the run made, look twice, and say what is left."""
 

@@ -91,6 +91,16 @@ class Ec2Provider:
         scope = teardown.Scope(runs=frozenset({plan.run_id}))
         return teardown.destroy(self._aws, scope, settle=self._settle, now=self._now, sleep=self._sleep)
 
+    def gone(self, machine: Machine) -> ProviderError:
+        """See `Provider.gone`."""
+        if "Spot" in machine.reason:
+            words, kind, remedy = "AWS took the spot instance back", "spot", "--retry-spot N starts another"
+        elif "InstanceInitiatedShutdown" in machine.reason:
+            words, kind, remedy = "the instance ended itself: its time was over", "ended", "--max-hours gives it more"
+        else:
+            words, kind, remedy = f"the instance is {machine.state}: {machine.reason or 'no reason given'}", "ended", ""
+        return AwsError(f"{machine.name}: {words}", kind=kind, code=machine.reason, action="", remedy=remedy)
+
     def _prepare(self, plan: Ec2Plan) -> None:
         """Make what the run's hosts share: a key pair and a security group."""
         if plan.ssh_from is None:
@@ -199,9 +209,6 @@ class Ec2Provider:
             answer = retry(self._run_once, parameters, self._token(plan, batch))
         started = {}
         for one in answer["Instances"]:
-            found = teardown.Found(
-                "instances", one["InstanceId"], tags.read(parameters), self._aws.region, "pending", one
-            )
             name = batch.names[min(one.get("AmiLaunchIndex", 0), batch.count - 1)]
             self._host_keys[one["InstanceId"]] = pair
             facts = self._facts(plan, batch, one)
@@ -269,7 +276,7 @@ class Ec2Provider:
     def _settled(self, plan: Ec2Plan, one: teardown.Found, watcher: Watcher) -> bool:
         machine = self._seen(one)
         if one.state in ("shutting-down", "terminated", "stopping", "stopped"):
-            watcher.failed(machine.name, gone(machine))
+            watcher.failed(machine.name, self.gone(machine))
             return True
         zone = machine.facts.get("zone")
         public = any(place.public for place in plan.places if place.zone == zone)
@@ -370,29 +377,3 @@ def machine_of(one: teardown.Found) -> Machine:
     }
     address = raw.get("PublicIpAddress") or raw.get("PrivateIpAddress")
     return Machine(one.run, one.name, one.tags.get(tags.DISTRO, ""), one.id, one.state, address, None, reason, facts)
-
-
-def gone(machine: Machine) -> ProviderError:
-    """Say why an instance is no longer there."""
-    if "Spot" in machine.reason:
-        return AwsError(
-            f"{machine.name}: AWS took the spot instance back",
-            kind="spot",
-            code=machine.reason,
-            action="",
-            remedy="--retry-spot N starts another, or leave --spot away",
-        )
-    if "InstanceInitiatedShutdown" in machine.reason:
-        return AwsError(
-            f"{machine.name}: the instance ended itself: its time was over",
-            kind="ended",
-            code=machine.reason,
-            action="",
-            remedy="--max-hours gives it more",
-        )
-    return AwsError(
-        f"{machine.name}: the instance is {machine.state}: {machine.reason or 'no reason given'}",
-        kind="ended",
-        code=machine.reason,
-        action="",
-    )

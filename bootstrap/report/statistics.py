@@ -66,8 +66,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     if n < INTERVAL_FROM:
         return None
     ordered = sorted(values)
-    d = _depth(n, confidence)
-    wide, narrow = _confidence(n, d), _confidence(n, d + 1)
+    d, wide, narrow = _enclosing(n, confidence)
     share = (wide - confidence) / (wide - narrow)
     weight = (n - d) * share / (d + (n - 2 * d) * share)
     low = (1 - weight) * ordered[d - 1] + weight * ordered[d]
@@ -75,22 +74,22 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     return low, high
 
 
-def _depth(n: int, confidence: float) -> int:
-    """Return the largest d for which the d-th values from either end still hold the median often enough."""
-    if n > _MANY:  # normal approximation; its error is far below one order statistic
-        z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-        return max(1, math.floor((n - z * math.sqrt(n)) / 2))
-    d = 1
-    while _confidence(n, d + 1) >= confidence:
-        d += 1
-    return d
+def _enclosing(n: int, confidence: float) -> tuple[int, float, float]:
+    """Return the depth d whose interval has at least this confidence, that confidence, and that of depth d + 1.
 
-
-def _confidence(n: int, d: int) -> float:
-    """Return the probability that the median lies between the d-th smallest and the d-th largest of n values."""
+    The median lies between the d-th smallest and the d-th largest of n values unless fewer than d of them are on one
+    side of it: twice a binomial tail. Beyond a thousand values the normal approximation replaces it.
+    """
     if n > _MANY:
-        return 1 - 2 * statistics.NormalDist(n / 2, math.sqrt(n) / 2).cdf(d - 0.5)
-    return float(1 - 2 * sum(math.comb(n, k) for k in range(d)) / 2**n)
+        normal = statistics.NormalDist(n / 2, math.sqrt(n) / 2)
+        d = max(1, math.floor(normal.inv_cdf((1 - confidence) / 2) + 0.5))
+        return d, 1 - 2 * normal.cdf(d - 0.5), 1 - 2 * normal.cdf(d + 0.5)
+    d, term, tail, total = 1, n, 1, 2**n  # term: n choose d; tail: the sum of those before it
+    while 1 - 2 * (tail + term) / total >= confidence:
+        tail += term
+        term = term * (n - d) // (d + 1)
+        d += 1
+    return d, 1 - 2 * tail / total, 1 - 2 * (tail + term) / total
 
 
 def compare(a: Sequence[float], b: Sequence[float]) -> float:

@@ -1,0 +1,62 @@
+"""What a host recorded, brought here: its events, its logs, and the end of what runs on it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from bootstrap import events as streams
+from bootstrap.errors import HostError
+from bootstrap.install.paths import DEFAULT_PREFIX, Prefix
+from bootstrap.playbook.run import FOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bootstrap.events import Event
+    from bootstrap.hosts.base import Host
+    from bootstrap.playbook.run import Runner
+
+_LOGS = r"""
+umask 077; cd && cd "$1" || exit 0
+mkdir -p logs
+for job in jobs/*/; do
+    [ ! -e "$job/output" ] || cp "$job/output" "logs/$(basename "$job").log"
+done
+newest=$(ls -1t "$2"/* 2>/dev/null | head -n 1)
+[ -z "$newest" ] || cat "$newest" >logs/install.log 2>/dev/null || sudo -n cat "$newest" >logs/install.log
+[ ! -r /var/log/cloud-init-output.log ] || cp /var/log/cloud-init-output.log logs/
+cp ../../charrnn/sessions/"${1##*/}"-*/log logs/session.log 2>/dev/null
+tar -czf logs.tar.gz logs
+"""
+
+
+def events(host: Host, prefix: Prefix | None = None) -> list[Event]:
+    """Read the stream of events that the install wrote on a host; empty where there is none. Raises HostError."""
+    path = (prefix or Prefix(DEFAULT_PREFIX)).events
+    read = host.run(["sh", "-c", 'cat "$1" 2>/dev/null', "sh", str(path)], timeout=60)
+    return list(streams.parse(read.stdout.splitlines()))
+
+
+def merged(installed: list[Event], steps: list[Event]) -> list[Event]:
+    """Lay what the installer wrote over what was seen of the steps: a phase that it timed itself is not told twice."""
+    own = {event.body.get("phase") for event in installed if event.event in ("start", "end")}
+    return [*installed, *(event for event in steps if event.body.get("phase") not in own)]
+
+
+def logs(host: Host, local: Path, run_id: str) -> Path:
+    """Fetch a host's logs as one archive, and return where it is. Raises HostError."""
+    folder = f"{FOLDER}/{run_id}"
+    host.run(["sh", "-c", _LOGS, "sh", folder, str(Prefix(DEFAULT_PREFIX).log)], timeout=120)
+    home = host.run(["sh", "-c", "cd && pwd"], timeout=60).stdout.strip()
+    target = local / "logs.tar.gz"
+    host.get(PurePosixPath(home) / folder / "logs.tar.gz", target)
+    return target
+
+
+def stop(host: Host | None, runner: Runner) -> None:
+    """End the session that was started, as far as the host can still be told."""
+    if host is not None:
+        with contextlib.suppress(HostError):
+            runner.stop()

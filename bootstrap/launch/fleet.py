@@ -1,0 +1,315 @@
+"""A launch: a playbook on many hosts. Each host has a worker of its own, and no host's failure stops another.
+
+The provider makes machines and tells of each when it can be reached; a worker then connects, does the playbook,
+collects what the host recorded, and writes it down. When all have ended, or when the user says stop, everything is
+removed and looked for again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bootstrap import clock
+from bootstrap.errors import BootstrapError, HostError
+from bootstrap.events import Event
+from bootstrap.hosts.ssh import SSHHost
+from bootstrap.launch import collect
+from bootstrap.launch.failures import Failure, classify
+from bootstrap.playbook.run import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.errors import ProviderError
+    from bootstrap.launch.board import Board
+    from bootstrap.ledger import Ledger
+    from bootstrap.playbook.run import Context
+    from bootstrap.playbook.schema import Playbook
+    from bootstrap.providers.base import Machine, Plan, Provider, Remains
+
+_LOOK_EVERY = 15.0  # seconds between looks at whether the cloud took a host away
+
+
+@dataclass(slots=True)
+class HostRun:
+    """One host of a run: its row in the ledger, what the launcher saw of it, and how it ended."""
+
+    name: str
+    row: int
+    events: list[Event] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    machine: Machine | None = None
+    phase: str | None = None
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+    failure: Failure | None = None
+    ended: bool = False
+    spot_left: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, phase: str, category: str) -> None:
+        """Begin a phase on the launcher's clock, ending the one before it."""
+        with self.lock:
+            self._close("ok")
+            self.events.append(Event(clock.now(), "start", {"phase": phase, "category": category}))
+            self.open.append(phase)
+
+    def finish(self, status: str) -> None:
+        """End the phase that is open on the launcher's clock."""
+        with self.lock:
+            self._close(status)
+
+    def _close(self, status: str) -> None:
+        while self.open:
+            self.events.append(Event(clock.now(), "end", {"phase": self.open.pop(), "status": status}))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a launch ended. `remains` is None where everything was kept."""
+
+    hosts: tuple[HostRun, ...]
+    remains: Remains | None
+    stopped: bool
+    trouble: BootstrapError | None = None
+
+    @property
+    def failed(self) -> list[HostRun]:
+        """The hosts that failed."""
+        return [host for host in self.hosts if host.failure is not None]
+
+
+class Fleet:
+    """One launch. It is also the `Watcher` that the provider tells how its machines are doing."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        plan: Plan,
+        playbook: Playbook,
+        ledger: Ledger,
+        *,
+        board: Board,
+        context: Callable[[Machine], Context],
+        parallel: int = 32,
+        retry_spot: int = 0,
+        look_every: float = _LOOK_EVERY,
+    ) -> None:
+        """Make a launch ready. `context` makes what a host's playbook is run with, its listeners apart."""
+        self._provider, self._plan, self._playbook = provider, plan, playbook
+        self._ledger, self._board, self._context = ledger, board, context
+        self._look_every = look_every
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="host")
+        self._trouble: BootstrapError | None = None
+        self.hosts = {
+            host.name: HostRun(host.name, ledger.add_host(plan.run_id, host.name, host.distro), spot_left=retry_spot)
+            for host in plan.hosts
+        }
+
+    # What the provider tells.
+
+    @property
+    def stopped(self) -> bool:
+        """See `Watcher.stopped`."""
+        return self._stop.is_set()
+
+    def created(self, machine: Machine) -> None:
+        """See `Watcher.created`."""
+        host = self.hosts[machine.name]
+        host.machine = machine
+        host.begin("launch/boot", "wait")
+        self._ledger.update_host(host.row, provider_id=machine.id, status="running")
+        self._board.phase(machine.name, "booting")
+
+    def ready(self, machine: Machine) -> None:
+        """See `Watcher.ready`."""
+        host = self.hosts[machine.name]
+        host.machine = machine
+        self._ledger.update_host(host.row, address=machine.address, provider_id=machine.id, status="running")
+        host.begin("launch/ssh", "wait")
+        self._pool.submit(self._work, host, machine)
+
+    def failed(self, name: str, error: ProviderError) -> None:
+        """See `Watcher.failed`."""
+        self._end(self.hosts[name], classify(error, "launch/create"))
+
+    def note(self, name: str, text: str) -> None:
+        """See `Watcher.note`."""
+        self._board.note(name, text)
+
+    # What the launch does.
+
+    def run(self) -> None:
+        """Start the hosts and wait until each has ended, or `stop` was called. Raises nothing: see `outcome`."""
+        for host in self.hosts.values():
+            host.begin("launch/create", "wait")
+            self._board.phase(host.name, "starting")
+        threading.Thread(target=self._create, args=(None,), name="create", daemon=True).start()
+        watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        watcher.start()
+        with self._changed:
+            # A limit on the wait lets the main thread take signals.
+            while not self._stop.is_set() and not all(host.ended for host in self.hosts.values()):
+                self._changed.wait(0.5)
+        self._stop.set()
+        self._abandon()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for host in self.hosts.values():
+            if not host.ended:
+                self._end(host, Failure("stopped", f"{host.name}: stopped before it was done", None, host.phase))
+
+    def stop(self) -> None:
+        """Ask for the end: hosts are told to stop, and nothing new begins. Any thread, and signal handlers, may."""
+        self._stop.set()
+
+    def teardown(self) -> Remains:
+        """Remove everything that the run made, and look twice."""
+        return self._provider.destroy(self._plan)
+
+    def outcome(self, remains: Remains | None, *, stopped: bool) -> Outcome:
+        """Return how it went."""
+        return Outcome(tuple(self.hosts.values()), remains, stopped, self._trouble)
+
+    def _create(self, names: list[str] | None) -> None:
+        try:
+            self._provider.create(self._plan, self, names)
+        except BootstrapError as error:
+            if names is None:
+                self._trouble = error
+            self._fail_unstarted(names, error)
+        except Exception as error:  # noqa: BLE001  (a bug of ours must not leave the run waiting for ever)
+            self._fail_unstarted(names, error)
+
+    def _fail_unstarted(self, names: list[str] | None, error: Exception) -> None:
+        for host in self.hosts.values():
+            if (names is None or host.name in names) and host.machine is None and not host.ended:
+                self._end(host, classify(error, "launch/create"))
+
+    def _abandon(self) -> None:
+        """End what is under way on hosts that have not ended."""
+        for host in self.hosts.values():
+            if not host.ended and host.machine is not None and isinstance(host.machine.host, SSHHost):
+                host.machine.host.abort("stopped")
+
+    def _watch(self) -> None:
+        """Notice machines that the cloud took away, so that nobody waits for them."""
+        while not self._stop.wait(self._look_every):
+            try:
+                seen = {machine.id: machine for machine in self._provider.look(self._plan)}
+            except BootstrapError:
+                continue  # the next look may be luckier
+            for host in self.hosts.values():
+                machine = seen.get(host.machine.id) if host.machine else None
+                if machine and not host.ended and machine.state in ("shutting-down", "terminated", "stopped"):
+                    connection = host.machine.host if host.machine else None
+                    if isinstance(connection, SSHHost):
+                        connection.abort(f"the instance is {machine.state}: {machine.reason}")
+
+    def _work(self, host: HostRun, machine: Machine) -> None:
+        """Do everything that is done on one host. Every way out is written down."""
+        assert machine.host is not None  # noqa: S101  (ready means it can be reached)
+        context = self._context(machine)
+        context.on_phase = lambda phase: self._phase(host, phase)
+        context.on_line = lambda text: self._line(host, text)
+        context.stopped = self._stop.is_set
+        runner = Runner(machine.host, context)
+        failure: Failure | None = None
+        try:
+            self._board.phase(host.name, "connecting")
+            if isinstance(machine.host, SSHHost):
+                machine.host.connect()
+            host.finish("ok")
+            runner.run(self._playbook)
+        except Exception as error:  # noqa: BLE001  (each ends in its own row, and none ends another's)
+            host.finish("failed")
+            failure = self._failure(host, machine, error)
+        try:
+            self._collect(host, machine, runner, failure)
+        except BootstrapError as error:
+            failure = failure or classify(error, host.phase)
+        if failure and failure.kind == "spot" and host.spot_left and not self.stopped:
+            self._again(host)
+            return
+        self._end(host, failure)
+
+    def _phase(self, host: HostRun, phase: str) -> None:
+        host.phase = phase
+        host.lines.clear()
+        self._board.phase(host.name, phase)
+
+    def _line(self, host: HostRun, text: str) -> None:
+        host.lines.append(text)
+        self._board.line(host.name, text)
+
+    def _failure(self, host: HostRun, machine: Machine, error: Exception) -> Failure:
+        """Sort a failure; where the host stopped answering, ask the provider whether it is still there."""
+        if self.stopped:
+            return Failure("stopped", f"{host.name}: stopped", None, host.phase)
+        failure = classify(error, host.phase, list(host.lines))
+        if failure.kind in ("gone", "ssh", "unreachable", "refused", "hung", "lost"):
+            try:
+                now = next((one for one in self._provider.look(self._plan) if one.id == machine.id), None)
+            except BootstrapError:
+                now = None
+            if now is not None and now.state in ("shutting-down", "terminated", "stopped"):
+                return classify(self._provider.gone(now), host.phase, list(host.lines))
+        return failure
+
+    def _again(self, host: HostRun) -> None:
+        host.spot_left -= 1
+        host.machine = None
+        self._board.note(host.name, "AWS took the spot instance back: starting another")
+        host.begin("launch/create", "wait")
+        threading.Thread(target=self._create, args=([host.name],), name="create again", daemon=True).start()
+
+    def _collect(self, host: HostRun, machine: Machine, runner: Runner, failure: Failure | None) -> None:
+        """Bring what the host recorded into the ledger, and its logs here where it failed."""
+        for name, value in machine.facts.items():
+            if value is not None:
+                self._ledger.record_fact(host.row, name, value)
+        found: list[Event] = []
+        if machine.host is not None and (failure is None or failure.kind not in _UNREACHABLE):
+            try:
+                found = collect.events(machine.host)
+                if failure is not None:
+                    collect.logs(machine.host, runner.context.local, self._plan.run_id)
+            except (HostError, OSError) as error:
+                self._board.line(host.name, f"its records could not be fetched: {error}")
+        self._ledger.replace_phases(host.row, "host", collect.merged(found, runner.events))
+        if failure is not None and failure.kind == "stopped":
+            collect.stop(machine.host, runner)
+
+    def _end(self, host: HostRun, failure: Failure | None) -> None:
+        host.finish("ok" if failure is None else "failed")
+        host.failure = failure
+        columns: dict[str, Any] = {"status": "ok"}
+        if failure is not None:
+            columns = {
+                "status": "interrupted" if failure.kind == "stopped" else "failed",
+                "failure_class": failure.kind,
+                "failure_message": failure.message,
+                "failed_phase": failure.phase,
+                "log_tail": "\n".join(failure.lines) or None,
+            }
+        try:
+            self._ledger.replace_phases(host.row, "launcher", host.events)
+            self._ledger.update_host(host.row, **columns)
+        except BootstrapError as error:
+            self._trouble = self._trouble or error
+        if failure is None:
+            self._board.end(host.name, "done", "")
+        else:
+            self._board.end(host.name, "failed", f"{failure.kind}: {failure.message}")
+        if host.machine is not None and isinstance(host.machine.host, SSHHost):
+            host.machine.host.close()
+        with self._changed:
+            host.ended = True
+            self._changed.notify_all()
+
+
+_UNREACHABLE = ("gone", "spot", "ended", "host-key", "login", "refused", "hung", "unreachable", "name", "stopped")

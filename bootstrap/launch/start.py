@@ -1,0 +1,208 @@
+"""Putting a launch together: provider, playbook, what is uploaded; then doing it, and cleaning up whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.errors import UsageError
+from bootstrap.launch import live, state
+from bootstrap.launch.board import Board, Row
+from bootstrap.launch.fleet import Fleet, Outcome
+from bootstrap.playbook import schema
+from bootstrap.playbook.run import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bootstrap.ledger import Ledger
+    from bootstrap.playbook.schema import Playbook
+    from bootstrap.providers.base import Machine, Plan, Provider, Remains, Request
+
+DEFAULT_DISTROS = ("amazon", "suse", "rhel", "ubuntu")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a launch is done, beyond what is asked of the provider. `settle`: seconds between the two last looks."""
+
+    playbook: str = "first-checkpoint"
+    corpus: str = "shakespeare"
+    iterations: int = 1000
+    keep: bool = False
+    parallel: int = 32
+    retry_spot: int = 0
+    settle: float = 10.0
+    argv: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
+
+
+class _Ink:
+    """The ledger as a provider's `Journal`."""
+
+    def __init__(self, ledger: Ledger, run_id: str) -> None:
+        self._ledger, self._run_id = ledger, run_id
+
+    def intent(self, action: str, parameters: dict[str, Any], token: str | None) -> int:
+        return self._ledger.record_intent(self._run_id, action, parameters, token)
+
+    def outcome(self, number: int, result: Any = None, error: str | None = None) -> None:
+        self._ledger.record_outcome(number, result, error)
+
+
+def provider(kind: str, request: Request, *, ledger: Ledger | None = None, settle: float = 10.0) -> Provider:
+    """Return the provider of that kind. Libraries are imported for the one that is used."""
+    if kind == "ec2":
+        from bootstrap.providers.aws import Aws  # noqa: PLC0415  (boto3 only where it is used)
+        from bootstrap.providers.ec2 import Ec2Provider  # noqa: PLC0415
+
+        journal = _Ink(ledger, request.run_id) if ledger is not None else None
+        return Ec2Provider(Aws(request.region, request.profile, journal), state.folder(request.run_id), settle=settle)
+    if kind == "inventory":
+        from bootstrap.providers.inventory import InventoryProvider  # noqa: PLC0415
+
+        return InventoryProvider()
+    from bootstrap.providers.local import LocalProvider  # noqa: PLC0415
+
+    return LocalProvider()
+
+
+def check(settings: Settings) -> Playbook:
+    """Read the playbook and look at the corpus, before anything costs money. Raises UsageError."""
+    playbook = schema.load(schema.find(settings.playbook))
+    if _is_path(settings.corpus) and not Path(settings.corpus).expanduser().exists():
+        raise UsageError(
+            f"there is no corpus {settings.corpus}", remedy="give a file, a folder, or a name: shakespeare"
+        )
+    return playbook
+
+
+def _is_path(corpus: str) -> bool:
+    return "/" in corpus or "." in corpus or Path(corpus).exists()
+
+
+@contextlib.contextmanager
+def uploads(settings: Settings, playbook: Playbook) -> Iterator[dict[str, tuple[list[Path], str]]]:
+    """Pack what the playbook uploads, from the installed package and not from a checkout; gone after the block."""
+    words = {word for step in playbook.steps for word in step.put}
+    with tempfile.TemporaryDirectory(prefix="charrnn-bootstrap-") as folder:
+        found: dict[str, tuple[list[Path], str]] = {}
+        if "bundle" in words:
+            from bootstrap.install import bundle  # noqa: PLC0415  (building a wheel is not done for nothing)
+
+            made = bundle.make(Path(folder))
+            found["bundle"] = ([made.script, made.wheel], "bundle")
+        if "corpus" in words and _is_path(settings.corpus):
+            given = Path(settings.corpus).expanduser().resolve()
+            if given.is_dir():
+                packed = Path(folder) / "corpus.txt"
+                _joined(given, packed)
+                given = packed
+            found["corpus"] = ([given], "files")
+        yield found
+
+
+def _joined(folder: Path, target: Path) -> None:
+    """Write the text files of a folder as one file, in the order of their names."""
+    with target.open("wb") as out:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix in (".txt", ".md", ""):
+                out.write(path.read_bytes().rstrip(b"\n") + b"\n\n")
+
+
+def execute(
+    source: Provider,
+    plan: Plan,
+    playbook: Playbook,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    say: Callable[[str], None],
+    accelerator: str = "auto",
+) -> Outcome:
+    """Do a launch: start, wait, tear down. Ctrl-C once ends it in order, twice at once."""
+    titles = {host.name: host.distro for host in plan.hosts}
+    board = Board([Row(host.name, titles[host.name]) for host in plan.hosts])
+    with uploads(settings, playbook) as packed:
+        beside = schema.find(settings.playbook).parent
+
+        def context(machine: Machine) -> Context:
+            values = {
+                "corpus": settings.corpus,
+                "iterations": str(settings.iterations),
+                "accelerator": accelerator,
+                "name": machine.name,
+                "distro": machine.distro,
+                "run_id": plan.run_id,
+            }
+            if "corpus" in packed:
+                del values["corpus"]
+            return Context(plan.run_id, values, packed, beside, state.fetched(plan.run_id, machine.name))
+
+        fleet = Fleet(
+            source,
+            plan,
+            playbook,
+            ledger,
+            board=board,
+            context=context,
+            parallel=settings.parallel,
+            retry_spot=settings.retry_spot,
+        )
+        interrupted = _Interrupts(fleet, plan, settings, say)
+        remains: Remains | None = None
+        with interrupted:
+            with live.shown(board):
+                fleet.run()
+            if not settings.keep:
+                remains = _teardown(fleet, source, say)
+        if remains is not None and remains.clean and source.kind == "ec2":
+            state.forget_keys(plan.run_id)
+    outcome = fleet.outcome(remains, stopped=interrupted.count > 0)
+    status = "interrupted" if outcome.stopped else "failed" if outcome.failed or outcome.trouble else "ok"
+    ledger.finish_run(plan.run_id, status)
+    return outcome
+
+
+def _teardown(fleet: Fleet, source: Provider, say: Callable[[str], None]) -> Remains:
+    if source.kind == "ec2":
+        say("Removing everything of this run, and looking twice that it is gone …")
+    return fleet.teardown()
+
+
+class _Interrupts:
+    """Ctrl-C, SIGTERM and SIGHUP while a launch runs."""
+
+    def __init__(self, fleet: Fleet, plan: Plan, settings: Settings, say: Callable[[str], None]) -> None:
+        self._fleet, self._plan, self._settings, self._say = fleet, plan, settings, say
+        self._before: dict[int, Any] = {}
+        self.count = 0
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._take)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, _number: int, _frame: object) -> None:
+        self.count += 1
+        if self.count == 1:
+            self._fleet.stop()
+            what = "hosts are asked to stop" if self._settings.keep else "stopping, and removing what was made"
+            self._say(f"Interrupted: {what}. Once more leaves at once.")
+            return
+        if self._plan.provider == "ec2":
+            self._say(f"Left as it is. To remove what is there: charrnn-bootstrap down {self._plan.run_id} --yes")
+        os._exit(130)
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return a plan as data for --json. No secret is in a plan."""
+    return asdict(plan)
