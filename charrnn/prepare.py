@@ -85,14 +85,15 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
     run.restore(saved)
     if "savefile" not in given:
         run.name = str((saved.training_state or {}).get("name", run.name))
-    run.resumed = True
+    run.resumed_from = path
     if run.directory.resolve() != path.parent.resolve():
         run.written = []
     if run.iteration >= run.total:
-        raise UsageError(
+        message = (
             f"{path} is at iteration {run.iteration:,} of {run.total:,}: the run is finished; to go on, say how "
-            f"far, by --iterations or --max-epochs"
+            "far, by --iterations or --max-epochs"
         )
+        notes = (*notes, message)
     return Prepared(run, (*corpus.messages, *notes))
 
 

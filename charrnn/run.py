@@ -49,7 +49,8 @@ class Run:
     loss and log V, in nats; best_loss, best_name: of the evaluations; since_best: evaluations since then;
     written: the names of this run's checkpoints; seconds: spent training, evaluation_seconds: evaluating, both
     over all the parts of an interrupted run; loss_sum, loss_count: of the losses since the last evaluation;
-    first_iteration: where counting began (not 0 when continuing another network's count).
+    first_iteration: where counting began (not 0 when continuing another network's count); resumed_from: the
+    checkpoint that this run goes on from.
     """
 
     options: Options
@@ -79,7 +80,12 @@ class Run:
     evaluation_seconds: float = 0.0
     loss_sum: float = 0.0
     loss_count: int = 0
-    resumed: bool = False
+    resumed_from: Path | None = None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this run goes on from a checkpoint of its own."""
+        return self.resumed_from is not None
 
     @property
     def device(self) -> torch.device:

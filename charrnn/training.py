@@ -99,7 +99,7 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.should_stop = should_stop
         self.clock = clock
-        self.last_saved: Path | None = None
+        self.last_saved = run.resumed_from
         self.good: Checkpoint = run.capture()
 
     def train(self) -> Outcome:
@@ -118,6 +118,8 @@ class Trainer:
     def _loop(self) -> str:
         run = self.run
         while run.iteration < run.total:
+            if self._out_of_patience():  # also where a run is resumed that had stopped for this reason
+                return "patience"
             if self.should_stop():
                 self._save_interrupted()
                 return "interrupted"
@@ -135,9 +137,10 @@ class Trainer:
                 callback.stepped(run, step)
             if due:
                 self._save(val_loss)
-                if run.options.patience and run.since_best >= run.options.patience:
-                    return "patience"
-        return "finished"
+        return "patience" if self._out_of_patience() else "finished"
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.run.options.patience <= self.run.since_best
 
     def _step(self) -> Step | None:
         """One iteration, or None if it exploded and the run went back."""

@@ -201,5 +201,7 @@ def test_a_description_that_is_none(bad: Any) -> None:
 
 
 def test_a_description_comes_back() -> None:
-    config = ModelConfig(5, "gru", 7, 3, 2, 0.25, True, "after", False)
+    config = ModelConfig(
+        5, cell="gru", size=7, layers=3, embedding=2, dropout=0.25, batchnorm=True, reset="after", hidden_bias=False
+    )
     assert ModelConfig.from_json(config.to_json()) == config

@@ -308,10 +308,19 @@ class TestResuming:
     def test_a_finished_run_goes_on_when_it_is_told_how_far(self, corpus: Path, tmp_path: Path) -> None:
         whole = charrnn.train(corpus, dropout=0.3, checkpoint_dir=tmp_path / "a", **{**SMALL, "iterations": 30})
         first = charrnn.train(corpus, dropout=0.3, checkpoint_dir=tmp_path / "b", **SMALL)
-        with pytest.raises(UsageError, match="the run is finished"):
-            charrnn.train(resume=first.checkpoint)
+        told: list[str] = []
+        same = charrnn.train(resume=first.checkpoint, report=told.append)
+        assert "the run is finished" in told[-1]
+        assert (same.reason, same.checkpoint, same.history) == ("finished", first.checkpoint, first.history)
         again = charrnn.train(resume=first.checkpoint, iterations=30)
         assert same_parameters(whole.checkpoint, again.checkpoint)
+
+    def test_a_run_that_lost_patience_does_not_find_it_again(self, corpus: Path, tmp_path: Path) -> None:
+        options = {**SMALL, "learning_rate": 0.0, "eval_val_every": 2}
+        first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", patience=2, **options)
+        again = charrnn.train(resume=tmp_path / "a")
+        assert (again.reason, again.history) == ("patience", first.history)
+        assert len(charrnn.train(resume=tmp_path / "a", patience=4).history) == 5
 
     def test_another_text_is_refused(self, corpus: Path, tmp_path: Path) -> None:
         first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **SMALL)
