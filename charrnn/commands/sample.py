@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.errors import DeviceError, UsageError
+from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from charrnn.model import CharRNN
     from charrnn.vocabulary import Vocabulary
 
 # What sample.lua of char-rnn and of torch-rnn called the options, and whether they take a value.
@@ -118,6 +117,7 @@ def _run(
     verbose: int,
 ) -> None:
     from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - after the variable above is set
+    from charrnn.run import resolve_device  # noqa: PLC0415
     from charrnn.sampling import Choice, encode_prime, generate  # noqa: PLC0415
 
     choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
@@ -126,7 +126,7 @@ def _run(
     begin = _prime(prime, prime_file)
     path = checkpoints.find(None if name is None else Path(name))
     loaded = checkpoints.load(path, training=False)
-    model, vocabulary = _on_device(loaded.model(), device), loaded.vocabulary
+    model, vocabulary = loaded.model().to(resolve_device(device)), loaded.vocabulary
     note = (lambda _: None) if verbose == 0 else _note
     if name is None:
         note(f"sampling from {path}")
@@ -156,21 +156,6 @@ def _prime(text: str | None, file: str | None) -> bytes:
     except UnicodeDecodeError:
         pass  # a network of bytes takes it; for any other, encoding says what is wrong
     return content
-
-
-def _on_device(model: CharRNN, device: str) -> CharRNN:
-    import torch  # noqa: PLC0415 - heavy
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        wanted = torch.device(device)
-        if wanted.type not in ("cpu", "cuda", "mps"):
-            raise DeviceError(f"--device {device}: choose cpu, auto, cuda, cuda:N or mps")
-        return model.to(wanted)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DeviceError(f"--device {device}: this machine does not have it, or not for us ({reason})") from error
 
 
 class _Output:

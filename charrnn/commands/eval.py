@@ -1,0 +1,125 @@
+"""`charrnn eval`: the loss of a checkpoint on a text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charrnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.data import Loader
+    from charrnn.text import EncodedCorpus
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", metavar="[CHECKPOINT]", required=False)
+@click.option("--data", multiple=True, help="A corpus' name, a file, folder or pattern, or -. [shakespeare]")
+@click.option("--split", help="interleaved (char-rnn's) or contiguous. [as trained]")
+@click.option("--part", default="validation", show_default=True, help="validation, train, test, or all of the text.")
+@click.option("--train-frac", type=float, help="Share of the text that was trained on. [as trained]")
+@click.option("--val-frac", type=float, help="Share of the text to validate on. [as trained]")
+@click.option("--batch-size", type=int, help="Streams that the text is cut into. [as trained]")
+@click.option("--seq-length", type=int, help="Characters of a stream in a batch. [as trained]")
+@click.option("--streams", type=int, help="Contiguous split: read the part as so many streams; 1 carries the state.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, cuda:N or mps.")
+@click.option("--per-character", is_flag=True, help="Also what each character cost, in nats, in the text's order.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(name: str | None, device: str, per_character: bool, as_json: bool, **given: Any) -> None:
+    """Measure a network's loss on a text: nats and bits a character, perplexity.
+
+    The hidden state is zero at the start of each stream and carried through it. Losses on different splits must
+    not be compared: interleaved is the easier by far.
+    """
+    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
+    from charrnn import corpora  # noqa: PLC0415
+    from charrnn.run import resolve_device  # noqa: PLC0415
+
+    path = checkpoints.find(None if name is None else Path(name))
+    loaded = checkpoints.load(path, training=False)
+    corpus = corpora.load(given["data"] or (corpora.DEFAULT_CORPUS,), vocabulary=loaded.vocabulary, report=_note)
+    for message in corpus.messages:
+        _note(message)
+    loader, about = _part(loaded, corpus, given)
+    result = _measure(loaded.model().to(resolve_device(device)), loader, loaded, per_character)
+    rows = result.pop("scores", None)
+    about = {"checkpoint": str(path), **result, **about, "dtype": loaded.dtype, "corpus": corpus.describe()}
+    if as_json:
+        click.echo(json.dumps(about if rows is None else {**about, "scores": rows}))
+        return
+    if rows is not None:
+        for offset, symbol, nats in rows:
+            click.echo(f"{offset}\t{json.dumps(symbol, ensure_ascii=False)}\t{nats:.4f}")
+        return
+    click.echo(
+        f"{about['loss']:.4f} nats/char, {about['bits_per_char']:.4f} bits/char, perplexity {about['perplexity']:.3f}"
+        f" ({about['part']} of the {about['split']} split, {about['characters']:,} characters of {corpus.name})"
+    )
+
+
+def _note(message: str) -> None:
+    click.echo(f"charrnn: {message}", err=True)
+
+
+def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> tuple[Loader, dict[str, Any]]:
+    """The batches to score, and what is said about them."""
+    from charrnn.data import Loader, make_splits  # noqa: PLC0415 - brings torch
+
+    options = loaded.options
+    batch = given["batch_size"] or int(options.get("batch_size", 50))
+    length = given["seq_length"] or int(options.get("seq_length", 50))
+    split = given["split"] or loaded.split
+    if given["streams"] is not None and given["streams"] < 1:
+        raise UsageError(f"--streams {given['streams']}: give at least 1")
+    if given["part"] == "all":
+        total = len(corpus.ids) - 1  # the first character has nothing before it
+        if total < 1:
+            raise UsageError(f"{corpus.name} has a single character: there is nothing to predict")
+        streams = max(1, min(given["streams"] or 1, total // length))
+        size = total // streams
+        loader = Loader(corpus.ids, first=0, stride=size, length=size, streams=streams, sequence_length=length)
+        return loader, {"split": None, "part": "all"}
+    same = split == loaded.split
+    splits = make_splits(
+        corpus.ids,
+        kind=split,
+        batch_size=batch,
+        sequence_length=length,
+        train_fraction=_first(given["train_frac"], options.get("train_frac") if same else None),
+        validation_fraction=_first(given["val_frac"], options.get("val_frac") if same else None),
+        evaluation_streams=given["streams"],
+    )
+    return splits.part(given["part"]), {"split": split, "part": given["part"], "split_details": splits.description}
+
+
+def _first(given: float | None, stored: Any) -> float | None:
+    return given if given is not None else None if stored is None else float(stored)
+
+
+def _measure(model: Any, loader: Loader, loaded: Checkpoint, per_character: bool) -> dict[str, Any]:
+    from charrnn.evaluation import Evaluation, scores  # noqa: PLC0415 - brings torch
+
+    rows: list[tuple[int, str, float]] = []
+    total, characters, column = 0.0, 0, 0
+    symbols = loaded.vocabulary.symbols
+    for number, nats in enumerate(scores(model, loader.once())):
+        total += float(nats.sum())
+        characters += nats.numel()
+        if per_character:
+            targets = loader.batch(number).y.tolist()
+            for stream, (line, costs) in enumerate(zip(targets, nats.tolist(), strict=True)):
+                start = loader.first + stream * loader.stride + column + 1
+                rows.extend((start + k, symbols[s], cost) for k, (s, cost) in enumerate(zip(line, costs, strict=True)))
+        column += nats.shape[1]
+    result = Evaluation(total / characters, characters)
+    measured: dict[str, Any] = {
+        "loss": result.loss,
+        "bits_per_char": result.bits_per_char,
+        "perplexity": result.perplexity,
+        "characters": characters,
+    }
+    return {**measured, "scores": sorted(rows)} if per_character else measured
