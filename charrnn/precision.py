@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from filelock import FileLock, Timeout
@@ -50,6 +50,14 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds of a window: on the clock, and of all threads' computing."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What the speed depends on."""
 
@@ -67,6 +75,9 @@ class Shape:
         return f"{cell}-{c.layers}x{c.size}-v{c.vocabulary_size}-{first}{extras}-b{self.batch}-s{self.steps}"
 
 
+Measure: TypeAlias = Callable[[Shape, Choice], Timing]
+
+
 def choose(
     config: ModelConfig,
     *,
@@ -75,12 +86,12 @@ def choose(
     device: str = "cpu",
     precision: str = "auto",
     threads: int = 0,
-    measure: Callable[[Shape, Choice], float] | None = None,
+    measure: Measure | None = None,
     places: "Sequence[Path] | None" = None,
 ) -> Choice:
     """What to train with. `precision` auto and `threads` 0 leave the choice to measurement, else they are kept.
 
-    measure: gives the milliseconds of a window, infinite for what cannot be done; places: the files of choices,
+    measure: times a window, infinite for what cannot be done; places: the files of choices,
     the last one is written. Raises DeviceError for bf16 on a device that has none.
     """
     if torch.device(device).type != "cpu":
@@ -124,41 +135,45 @@ def candidates(precision: str = "auto", threads: int = 0) -> Iterator[Choice]:
             yield from (Choice(kernel, one, count) for count in counts)
 
 
-def fastest(shape: Shape, options: "Sequence[Choice]", measure: Callable[[Shape, Choice], float]) -> Choice:
-    """The fastest option: kernel and precision with all threads first, then the threads of the best of these."""
-    most = max(option.threads for option in options)
-    first = race(shape, [option for option in options if option.threads == most], measure)
+def fastest(shape: Shape, options: "Sequence[Choice]", measure: Measure) -> Choice:
+    """The fastest option: kernel and precision by CPU time, with the fewest threads; then the threads by the clock.
+
+    CPU time on one thread is not disturbed by what else the machine does, so that a busy minute at the first start
+    does not decide for good.
+    """
+    least = min(option.threads for option in options)
+    first = race(shape, [option for option in options if option.threads == least], measure, by="cpu")
     kind = (first.kernel, first.precision)
-    return race(shape, [option for option in options if (option.kernel, option.precision) == kind], measure)
+    return race(shape, [option for option in options if (option.kernel, option.precision) == kind], measure, by="wall")
 
 
-def race(shape: Shape, options: "Sequence[Choice]", measure: Callable[[Shape, Choice], float]) -> Choice:
+def race(shape: Shape, options: "Sequence[Choice]", measure: Measure, *, by: str) -> Choice:
     """The option with the fastest window. They take turns, and each one's best time counts, so that what else the
     machine does meanwhile favours none; from the second round on, those far behind are left out.
     """
-    best = dict.fromkeys(options, float("inf"))
+    best = dict.fromkeys(options, Timing(float("inf"), float("inf")))
     running = list(options)
-    for turn in range(ROUNDS):
+    for turn in range(ROUNDS if len(options) > 1 else 1):
         for option in running:
-            best[option] = min(best[option], measure(shape, option))
-        lead = min(best.values())
+            taken = measure(shape, option)
+            best[option] = Timing(min(best[option].wall, taken.wall), min(best[option].cpu, taken.cpu))
+        lead = min(getattr(timing, by) for timing in best.values())
         if turn:
-            running = [option for option in running if best[option] <= BEHIND * lead]
+            running = [option for option in running if getattr(best[option], by) <= BEHIND * lead]
         if len(running) <= 1 or (turn and lead > LONG):
             break
-    winner = next(option for option in options if best[option] <= NOISE * min(best.values()))
-    return replace(winner, milliseconds=round(best[winner], 4))
+    winner = next(option for option in options if getattr(best[option], by) <= NOISE * lead)
+    return replace(winner, milliseconds=round(best[winner].wall, 4))
 
 
 class Measurement:
     """Times windows of training: forward, loss, backward. Leaves PyTorch's thread count and seed as they were."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.clock = clock
+    def __init__(self) -> None:
         self._windows: dict[tuple[Shape, Choice], Window] = {}
 
-    def __call__(self, shape: Shape, choice: Choice) -> float:
-        """Milliseconds of one window, after one that is not timed; infinite for what cannot be done here."""
+    def __call__(self, shape: Shape, choice: Choice) -> Timing:
+        """One window, after one that is not timed; infinite for what cannot be done here."""
         threads, random = torch.get_num_threads(), torch.get_rng_state()
         torch.set_num_threads(choice.threads)
         try:
@@ -167,11 +182,11 @@ class Measurement:
                 window = Window(replace(shape, steps=min(shape.steps, MEASURED_STEPS)), choice)
                 self._windows[shape, choice] = window
                 window.run()  # memory is taken, operators choose their ways
-            began = self.clock()
+            wall, cpu = time.perf_counter(), time.process_time()
             window.run()
-            return (self.clock() - began) * 1e3
+            return Timing((time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3)
         except (RuntimeError, CompileError):  # an operator that this build or this CPU does not have
-            return float("inf")
+            return Timing(float("inf"), float("inf"))
         finally:
             torch.set_num_threads(threads)
             torch.set_rng_state(random)
