@@ -501,7 +501,7 @@ uninstall() {
         exec "$PREFIX/venv/bin/charrnn-bootstrap" uninstall --prefix "$PREFIX" "$@"
     fi
     # The install was cut before it could remove itself: there is nothing yet but the prefix and, perhaps, the links.
-    [ "$1" = --yes ] || die 2 "this would remove $PREFIX, an unfinished install; say --uninstall --yes"
+    [ -n "$YES" ] || die 2 "this would remove $PREFIX, an unfinished install; say --uninstall --yes"
     for link in charrnn charrnn-bootstrap; do
         [[ $(readlink "/usr/local/bin/$link" 2>/dev/null) != "$PREFIX/"* ]] || rm -f "/usr/local/bin/$link"
     done
@@ -575,7 +575,7 @@ main() {
     trap 'interrupted 130' INT
     trap 'interrupted 143' TERM HUP
     take_lock
-    if [ -n "$REMOVE" ]; then uninstall "${YES:---ask}" ${DRY:+--dry-run}; return; fi
+    if [ -n "$REMOVE" ]; then uninstall ${YES:+--yes} ${DRY:+--dry-run}; return; fi
 
     choose_source
     check_source

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,11 @@ def execute(prefix: Prefix, removal: Removal, say: Callable[[str], None]) -> Non
     with suppress(OSError):  # something of the user's is in it
         prefix.root.rmdir()
         say(f"removed {prefix.root}")
+
+
+def as_json(removal: Removal) -> str:
+    """Return what goes and what stays, as JSON."""
+    return json.dumps(asdict(removal), indent=1, default=str)
 
 
 def _there(path: Path) -> bool:

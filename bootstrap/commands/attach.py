@@ -1,0 +1,29 @@
+"""`charrnn-bootstrap attach`: the training session on this terminal."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("session", required=False)
+def command(*, session: str | None) -> None:
+    """Attach to SESSION on this machine (default: the newest session of yours).
+
+    In tmux, Ctrl-B D leaves it running; in screen, Ctrl-A D. Sessions of other kinds have no screen: their log is
+    shown as it grows.
+    """
+    import os  # noqa: PLC0415 - asking for help imports nothing
+    from pathlib import Path, PurePosixPath  # noqa: PLC0415
+
+    from bootstrap.errors import UsageError  # noqa: PLC0415
+    from bootstrap.hosts import session as sessions  # noqa: PLC0415
+    from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
+    from bootstrap.install.paths import Home  # noqa: PLC0415
+
+    host = LocalHost("this machine")
+    found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
+    if not sessions.state(host, found).running:
+        raise UsageError(f"the session {found.name} has ended", remedy="charrnn-bootstrap logs shows what it wrote")
+    argv = sessions.attach_argv(found)
+    os.execvp(argv[0], argv)  # noqa: S606 - the terminal becomes the session's

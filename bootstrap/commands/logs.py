@@ -1,0 +1,30 @@
+"""`charrnn-bootstrap logs`: the log of a training session."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("session", required=False)
+@click.option("--lines", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many, from the end.")
+@click.option("--follow", "-f", is_flag=True, help="Show what is added, until Ctrl-C.")
+def command(*, session: str | None, lines: int, follow: bool) -> None:
+    """Show the log of SESSION on this machine (default: the newest session of yours)."""
+    import os  # noqa: PLC0415 - asking for help imports nothing
+    from pathlib import Path, PurePosixPath  # noqa: PLC0415
+
+    from bootstrap.hosts import session as sessions  # noqa: PLC0415
+    from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
+    from bootstrap.install.paths import Home  # noqa: PLC0415
+
+    host = LocalHost("this machine")
+    found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
+    if follow:
+        os.execvp("tail", ["tail", "-n", str(lines), "-F", str(found.log)])  # noqa: S606 - tail is what follows a file
+    for line in sessions.tail(host, found, lines):
+        click.echo(line)
+    state = sessions.state(host, found)
+    if not state.running:
+        ended = "was lost" if state.exit_code is None else f"ended with exit code {state.exit_code}"
+        click.echo(f"(the session {found.name} {ended})", err=True)
