@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bootstrap import __version__, clock, events
 from bootstrap.errors import InstallError, ResourceError
 from bootstrap.hosts.base import CommandError
-from bootstrap.hosts.local import LocalHost
+from bootstrap.hosts.local import LocalHost, account
 from bootstrap.install import pip_settings, receipt, torch_build
 from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
 from bootstrap.install.plan import CORPUS, Options, Plan, Present, corpus_file
@@ -33,29 +33,24 @@ if TYPE_CHECKING:
 _DOWNLOAD = 1800  # seconds for a step that downloads
 _SHORT = 300
 
-# One training step through the front door, so that everything that training imports is imported; what was imported
-# from the environment is printed, for its bytecode.
+# One training step through the front door, so that everything that training imports is imported. The first run is
+# root's and leaves the bytecode of all that behind, which no other user could write; the second is the user's.
 _STEP = """
-import sys
+import sys, time
 from pathlib import Path
+started = time.perf_counter()
+import torch
+seconds = time.perf_counter() - started
 from charrnn.cli import run
 Path("input.txt").write_text("a check that this machine trains, and writes what it has learnt. " * 400)
 code = run(["train", "--data", "input.txt", "--checkpoint-dir", "cv", "--iterations", "1", "--rnn-size", "8",
             "--batch-size", "4", "--seq-length", "8", "--device", "cpu"])
 if code:
     sys.exit(code)
-import torch
 cuda = torch.cuda.is_available()
 if cuda:
     torch.ones(2, device="cuda").sum().item()
-files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-Path("result").write_text(f"{torch.__version__}\\n{torch.version.cuda}\\n{cuda}\\n")
-Path("modules").write_text("".join(f"{file}\\n" for file in files if file and file.endswith(".py")))
-"""
-
-_COMPILE = """
-import compileall, sys
-sys.exit(not all([compileall.compile_file(line.rstrip("\\n"), quiet=1) for line in sys.stdin]))
+Path("result").write_text(f"{torch.__version__} {torch.version.cuda} {cuda} {seconds:.2f}")
 """
 
 
@@ -220,7 +215,8 @@ class Installer:
                 "from": attempt.where,
                 "reason": self.plan.torch.reason,
             }
-            return f"{torch_build.VERSION}, {build} build ({self.plan.torch.reason}), from {attempt.where}"
+            where = attempt.where.partition(": ")[0] if attempt.where.startswith("the host") else attempt.where
+            return f"{torch_build.VERSION}, {build} build ({self.plan.torch.reason}), from {where}"
         remedy = "--torch-index URL names another index, --accelerator another build"
         raise InstallError(f"torch could not be had. Tried {torch_build.why_not(tried)}", remedy=remedy)
 
@@ -257,44 +253,38 @@ class Installer:
         with self._phase("verify", "compute") as outcome:
             if self.plan["verify"].action != "do":
                 return
-            steps = Steps(self._prefix)
-            folder = self._prefix.tmp / "verify"
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            os.chown(folder, self.user.uid, self.user.gid)
-            environment = {
-                **self.user.environment(),
-                "TMPDIR": str(folder),
-                "HOME": str(folder),
-                "PYTHONUNBUFFERED": "1",
-            }
-            trainee = LocalHost("verify", clean_env=environment, account=self.user)
-            command = [
-                "sh",
-                "-c",
-                'cd "$1" && exec "$2" -I -c "$3"',
-                "verify",
-                str(folder),
-                str(self._prefix.python),
-                _STEP,
-            ]
-            result = trainee.run(command, timeout=_SHORT, on_line=self.screen.note)
-            if not result.ok:
-                message = f"the stack is installed, but does not train: {result.tail}"
-                raise InstallError(message, remedy=f"see the log; {self._prefix.python} is the interpreter")
-            version, cuda, usable = (folder / "result").read_text().split()
+            *_, cold = self._train_a_step(account("root"))
+            version, cuda, usable, warm = self._train_a_step(self.user)
+            self.recorder.fact("import.cold_seconds", float(cold))
+            self.recorder.fact("import.warm_seconds", float(warm))
+            self.recorder.fact("torch", version)
+            self.recorder.fact("torch.build", self.plan.torch.build)
             if self.plan.torch.build == "cpu" and cuda != "None":
                 raise InstallError(f"torch {version} is a CUDA build, and the CPU build was wanted")
-            self._call([str(self._prefix.python), "-I", "-c", _COMPILE], input=(folder / "modules").read_bytes())
             self._torch |= {
                 "version": version,
                 "cuda": None if cuda == "None" else cuda,
                 "gpu_usable": usable == "True",
             }
-            shutil.rmtree(folder, ignore_errors=True)
-            with steps.changing("verified", version):
+            with Steps(self._prefix).changing("verified", version):
                 pass
             outcome.detail["text"] = f"torch {version} trains as {self.user.name}"
+
+    def _train_a_step(self, user: Account) -> list[str]:
+        """Train one step as `user`; return torch's version, its CUDA, whether that is usable, its import's seconds."""
+        folder = self._prefix.tmp / "verify"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        os.chown(folder, user.uid, user.gid)
+        environment = {**user.environment(), "TMPDIR": str(folder), "HOME": str(folder)}
+        host = LocalHost("verify", clean_env=environment, account=user)
+        script = 'cd "$1" && exec "$2" -I -c "$3"'
+        command = ["sh", "-c", script, "verify", str(folder), str(self._prefix.python), _STEP]
+        result = host.run(command, timeout=_SHORT, on_line=self.screen.note)
+        if not result.ok:
+            message = f"the stack is installed, but does not train as {user.name}: {result.tail}"
+            raise InstallError(message, remedy=f"see the log; {self._prefix.python} is the interpreter")
+        return (folder / "result").read_text().split()
 
     def finish(self, seconds: Mapping[str, float], caller: Account) -> None:
         """Write the receipt and remove what was only needed on the way."""
@@ -314,7 +304,7 @@ class Installer:
             },
             swapfile=self._swapfile or old.swapfile,
             packages=_lines(prefix.state / "packages"),
-            torch=self._torch or old.torch,
+            torch={**old.torch, **self._torch},
             corpora={CORPUS: str(corpus_file(prefix))} if corpus_file(prefix).exists() else {},
             seconds=dict(seconds),
             facts=self.facts.flat(),
@@ -360,6 +350,7 @@ def tidy(prefix: Prefix) -> None:
     tempfile.tempdir = None
     shutil.rmtree(prefix.cache, ignore_errors=True)
     shutil.rmtree(prefix.tmp, ignore_errors=True)
+    (prefix.venv / ".lock").unlink(missing_ok=True)  # uv's, which everybody could write
 
 
 def stream_seconds(prefix: Prefix) -> dict[str, float]:

@@ -169,8 +169,9 @@ class _Run:
         _name_log(self.screen.log)
 
     def close(self) -> int:
-        """Record a run without training and say what can be done now."""
-        self.record("ok", None)
+        """Record a run without training and say what can be done now. One that changed nothing is no news."""
+        if not self.planned.plan.unchanged:
+            self.record("ok", None)
         self.screen.say("charrnn train  trains; charrnn sample  writes; charrnn-bootstrap report  shows the times.")
         _name_log(self.screen.log)
         return 0
