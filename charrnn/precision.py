@@ -6,6 +6,7 @@ by machine (CPU, allowed CPUs, versions) and shape. A run stores its choice and 
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,8 @@ MEASURED_STEPS = 16
 """Steps of the windows that are measured: enough to see a step's cost, few enough to start soon."""
 NOISE = 1.02
 """Within this factor of the fastest, the first in line is taken."""
+SMALL = 1_000_000
+"""Parameters up to which PyTorch's operators stay on one thread beside the compiled kernel."""
 ROUNDS = 6
 BEHIND = 2.0
 """An option whose best time is so many times the lead's is out of the race."""
@@ -64,6 +67,11 @@ class Shape:
     config: ModelConfig
     batch: int
     steps: int
+
+    @property
+    def parameters(self) -> int:
+        """Figures in the network."""
+        return sum(math.prod(shape) for shape in self.config.shapes().values())
 
     @property
     def name(self) -> str:
@@ -116,6 +124,15 @@ def _accelerator(device: str, precision: str) -> Choice:
     if precision == "auto":
         precision = "bf16" if fast else "fp32"
     return Choice("pytorch", precision, 1)
+
+
+def pytorch_threads(choice: Choice, parameters: int) -> int:
+    """Threads for PyTorch's own operators beside a kernel, for a network of so many parameters.
+
+    Beside the compiled kernel little is left for them. Below some size a second thread gains nothing, and on a busy
+    machine costs much: every operator waits for all its threads, the compiled kernel's pool for none.
+    """
+    return 1 if choice.kernel == "compiled" and parameters < SMALL else choice.threads
 
 
 def thread_counts(limit: int) -> list[int]:
@@ -175,8 +192,8 @@ class Measurement:
     def __call__(self, shape: Shape, choice: Choice) -> Timing:
         """One window, after one that is not timed; infinite for what cannot be done here."""
         threads, random = torch.get_num_threads(), torch.get_rng_state()
-        torch.set_num_threads(choice.threads)
         try:
+            torch.set_num_threads(pytorch_threads(choice, shape.parameters))
             window = self._windows.get((shape, choice))
             if window is None:
                 window = Window(replace(shape, steps=min(shape.steps, MEASURED_STEPS)), choice)

@@ -247,7 +247,8 @@ def _available_memory() -> int | None:
 
 
 def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: CharRNN, execution: Execution) -> Run:
-    torch.set_num_threads(execution.threads)
+    choice = precision.Choice(execution.kernel, execution.precision, execution.threads)
+    torch.set_num_threads(precision.pytorch_threads(choice, model.parameter_count()))
     model.to(device=torch.device(execution.device), dtype=torch.float32)
     model.stack = make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     flat = FlatParameters(model)

@@ -22,7 +22,7 @@ from platformdirs import user_cache_path
 from charrnn.errors import CharRNNError
 
 SOURCES = Path(__file__).parent / "native"
-FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-fopenmp")
+FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-pthread")
 SECONDS = 180.0
 """The longest that a compiler, or a wait for another process's compiler, may take."""
 
@@ -109,12 +109,9 @@ def _build_in(folder: Path, name: str, compiler: list[str]) -> Path:
 
 def compile_into(folder: Path, compiler: list[str]) -> Path:
     """Compiles the library into a folder and gives its path. Raises CompileError with the compiler's own words."""
-    built, output = folder / "kernels.o", folder / "kernels.so"
+    output = folder / "kernels.so"
     native = "-mcpu=native" if platform.machine() == "aarch64" else "-march=native"
-    _call([*compiler, *FLAGS, native, "-c", str(SOURCES / "kernels.c"), "-o", str(built)])
-    # Without -fopenmp: its functions are those of the library that PyTorch has loaded for the whole process, so
-    # there is one pool of threads and not two that keep each other waiting.
-    _call([*compiler, "-shared", str(built), "-o", str(output), "-lm"])
+    _call([*compiler, *FLAGS, native, "-shared", str(SOURCES / "kernels.c"), "-o", str(output), "-lm"])
     return output
 
 

@@ -1,14 +1,8 @@
 /* The recurrent stack of a character-level network over a whole window: forward, loss, backward.
 
-   Compiled on the host that uses it, for its own instruction set, and called through ctypes (compiled.py). Links
-   against nothing but the OpenMP library that PyTorch has already loaded, so both share one pool of threads. */
+   Compiled on the host that uses it, for its own instruction set, and called through ctypes (compiled.py). It
+   needs the C library and nothing else. */
 #include "task.h"
-
-#if defined(_OPENMP)
-int omp_get_thread_num(void);
-#else
-static int omp_get_thread_num(void) { return 0; }
-#endif
 
 #define PRECISION 32
 #include "all.h"

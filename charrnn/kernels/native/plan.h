@@ -24,9 +24,6 @@ typedef struct {
     int64_t scratch_each, bytes;
 } NAME(plan);
 
-#define WORDS_AT_ONCE 128 /* of the summed dimension, in the gradients of the weights */
-#define CHUNK 128         /* rows of a weight's gradient that are one piece of work */
-
 static void NAME(lay_out)(NAME(plan) *p, const task_t *t) {
     arena_t a = {t->memory, 0};
     const int64_t rows = t->steps * t->batch, hp = t->padded, size = sizeof(el);
@@ -67,6 +64,8 @@ static void NAME(lay_out)(NAME(plan) *p, const task_t *t) {
 typedef struct {
     int64_t gate, unit;
 } NAME(lane);
+static int64_t NAME(forward_panels)(const task_t *t) { return gates_of(t) * t->padded / (2 * VL); }
+
 static void NAME(lanes)(const task_t *t, int64_t panel, NAME(lane) lanes[2]) {
     const int64_t blocks = t->padded / VL;
     if (t->cell == LSTM) { /* (i, f), (g, o) of the same units */
@@ -148,29 +147,34 @@ static void NAME(pack_decoder)(const task_t *t, const NAME(plan) *p, int64_t n) 
         p->decoder_bias[j] = j < t->outputs ? t->weights[4 * t->layers + 1][j] : -1e30f;
 }
 
-static void NAME(pack_forward)(const task_t *t, const NAME(plan) *p) {
-    const int64_t panels = gates_of(t) * t->padded / (2 * VL), all = t->layers * panels;
-#pragma omp parallel for schedule(dynamic) num_threads(t->threads)
-    for (int64_t i = 0; i < all + t->outputs_padded / (2 * VL); i++) {
-        if (i < all)
-            NAME(pack_layer)(t, p, i / panels, i % panels);
-        else
-            NAME(pack_decoder)(t, p, (i - all) * 2 * VL);
-    }
+/* What the pieces of work are given. */
+typedef struct {
+    const task_t *task;
+    const NAME(plan) *plan;
+} NAME(job);
+
+static void NAME(pack_forward)(const void *job, int64_t i, int thread) {
+    const task_t *t = ((const NAME(job) *)job)->task;
+    const NAME(plan) *p = ((const NAME(job) *)job)->plan;
+    const int64_t panels = NAME(forward_panels)(t), all = t->layers * panels;
+    (void)thread;
+    if (i < all)
+        NAME(pack_layer)(t, p, i / panels, i % panels);
+    else
+        NAME(pack_decoder)(t, p, (i - all) * 2 * VL);
 }
 
-static void NAME(pack_backward)(const task_t *t, const NAME(plan) *p) {
-    const int64_t h = t->hidden, hp = t->padded, gates = gates_of(t), panels = hp / (2 * VL), all = t->layers * panels;
-    const int64_t size = gates * hp / KW * 2 * VL, decoder = t->outputs_padded / KW * 2 * VL;
-#pragma omp parallel for schedule(dynamic) num_threads(t->threads)
-    for (int64_t i = 0; i < all + (t->outputs ? panels : 0); i++) {
-        const int64_t l = i / panels, q = i % panels;
-        if (i >= all) {
-            NAME(pack_columns)(p->back_decoder + q * decoder, t->weights[4 * t->layers], h, 1, t->outputs,
-                               t->outputs_padded, q * 2 * VL);
-            continue;
-        }
-        NAME(pack_columns)(p->layers[l].back_h + q * size, t->weights[4 * l + 2], h, gates, h, hp, q * 2 * VL);
-        if (l) NAME(pack_columns)(p->layers[l].back_x + q * size, t->weights[4 * l], h, gates, h, hp, q * 2 * VL);
+static void NAME(pack_backward)(const void *job, int64_t i, int thread) {
+    const task_t *t = ((const NAME(job) *)job)->task;
+    const NAME(plan) *p = ((const NAME(job) *)job)->plan;
+    const int64_t h = t->hidden, hp = t->padded, gates = gates_of(t), panels = hp / (2 * VL);
+    const int64_t size = gates * hp / KW * 2 * VL, l = i / panels, q = i % panels;
+    (void)thread;
+    if (l == t->layers) {
+        NAME(pack_columns)(p->back_decoder + q * t->outputs_padded / KW * 2 * VL, t->weights[4 * l], h, 1, t->outputs,
+                           t->outputs_padded, q * 2 * VL);
+        return;
     }
+    NAME(pack_columns)(p->layers[l].back_h + q * size, t->weights[4 * l + 2], h, gates, h, hp, q * 2 * VL);
+    if (l) NAME(pack_columns)(p->layers[l].back_x + q * size, t->weights[4 * l], h, gates, h, hp, q * 2 * VL);
 }

@@ -9,59 +9,69 @@ int64_t NAME(workspace)(const task_t *t) {
     return p.bytes;
 }
 
+static void NAME(forward_group)(const void *job, int64_t i, int thread) {
+    const task_t *t = ((const NAME(job) *)job)->task;
+    const NAME(plan) *p = ((const NAME(job) *)job)->plan;
+    const int64_t groups = groups_of(t), r0 = t->batch * i / groups;
+    const int rows = (int)(t->batch * (i + 1) / groups - r0);
+    float *scratch = (float *)(p->scratch + thread * p->scratch_each);
+    for (int64_t l = 0; l < t->layers; l++) {
+        NAME(begin)(t, p, l, r0, rows);
+        if (t->cell == LSTM)
+            NAME(lstm_forward)(t, p, l, r0, rows, scratch);
+        else if (t->cell == RNN)
+            NAME(rnn_forward)(t, p, l, r0, rows, scratch);
+        else
+            NAME(gru_forward)(t, p, l, r0, rows, scratch);
+    }
+    if (t->outputs) NAME(decode)(t, p, r0, rows, scratch);
+    NAME(give_output)(t, p, r0, rows);
+}
+
+static void NAME(backward_group)(const void *job, int64_t i, int thread) {
+    const task_t *t = ((const NAME(job) *)job)->task;
+    const NAME(plan) *p = ((const NAME(job) *)job)->plan;
+    const int64_t groups = groups_of(t), r0 = t->batch * i / groups;
+    const int rows = (int)(t->batch * (i + 1) / groups - r0);
+    float *scratch = (float *)(p->scratch + thread * p->scratch_each);
+    NAME(decode_back)(t, p, r0, rows);
+    for (int64_t l = t->layers - 1; l >= 0; l--) {
+        if (t->cell == LSTM)
+            NAME(lstm_backward)(t, p, l, r0, rows, scratch);
+        else if (t->cell == RNN)
+            NAME(rnn_backward)(t, p, l, r0, rows, scratch);
+        else
+            NAME(gru_backward)(t, p, l, r0, rows, scratch);
+    }
+}
+
+static void NAME(gradient_chunk)(const void *job, int64_t i, int thread) {
+    const task_t *t = ((const NAME(job) *)job)->task;
+    const NAME(plan) *p = ((const NAME(job) *)job)->plan;
+    const int64_t chunks = chunks_of(t->padded), each = gates_of(t) * chunks, all = t->layers * each;
+    const int64_t from = (i < all ? i % chunks : i - all) * CHUNK;
+    char *scratch = p->scratch + thread * p->scratch_each;
+    if (i < all) /* the last layers first: they are more work than the first one */
+        NAME(gate_gradients)(t, p, t->layers - 1 - i / each, i % each / chunks, from, within(t->padded - from, CHUNK),
+                             scratch);
+    else
+        NAME(decoder_gradients)(t, p, from, within(t->outputs_padded - from, CHUNK), scratch);
+}
+
 void NAME(forward)(const task_t *t) {
     NAME(plan) p;
+    const NAME(job) job = {t, &p};
     NAME(lay_out)(&p, t);
-    NAME(pack_forward)(t, &p);
-    const int64_t groups = groups_of(t);
-#pragma omp parallel for schedule(dynamic) num_threads(t->threads)
-    for (int64_t i = 0; i < groups; i++) {
-        const int64_t r0 = t->batch * i / groups;
-        const int rows = (int)(t->batch * (i + 1) / groups - r0);
-        float *scratch = (float *)(p.scratch + omp_get_thread_num() * p.scratch_each);
-        for (int64_t l = 0; l < t->layers; l++) {
-            NAME(begin)(t, &p, l, r0, rows);
-            if (t->cell == LSTM)
-                NAME(lstm_forward)(t, &p, l, r0, rows, scratch);
-            else if (t->cell == RNN)
-                NAME(rnn_forward)(t, &p, l, r0, rows, scratch);
-            else
-                NAME(gru_forward)(t, &p, l, r0, rows, scratch);
-        }
-        if (t->outputs) NAME(decode)(t, &p, r0, rows, scratch);
-        NAME(give_output)(t, &p, r0, rows);
-    }
+    share(t->threads, t->layers * NAME(forward_panels)(t) + t->outputs_padded / (2 * VL), NAME(pack_forward), &job);
+    share(t->threads, groups_of(t), NAME(forward_group), &job);
 }
 
 void NAME(backward)(const task_t *t) {
     NAME(plan) p;
+    const NAME(job) job = {t, &p};
     NAME(lay_out)(&p, t);
-    NAME(pack_backward)(t, &p);
-    const int64_t groups = groups_of(t), gates = gates_of(t), chunks = (t->padded + CHUNK - 1) / CHUNK;
-#pragma omp parallel for schedule(dynamic) num_threads(t->threads)
-    for (int64_t i = 0; i < groups; i++) {
-        const int64_t r0 = t->batch * i / groups;
-        const int rows = (int)(t->batch * (i + 1) / groups - r0);
-        float *scratch = (float *)(p.scratch + omp_get_thread_num() * p.scratch_each);
-        NAME(decode_back)(t, &p, r0, rows);
-        for (int64_t l = t->layers - 1; l >= 0; l--) {
-            if (t->cell == LSTM)
-                NAME(lstm_backward)(t, &p, l, r0, rows, scratch);
-            else if (t->cell == RNN)
-                NAME(rnn_backward)(t, &p, l, r0, rows, scratch);
-            else
-                NAME(gru_backward)(t, &p, l, r0, rows, scratch);
-        }
-    }
-    const int64_t each = gates * chunks, all = t->layers * each, more = (t->outputs_padded + CHUNK - 1) / CHUNK;
-#pragma omp parallel for schedule(dynamic) num_threads(t->threads)
-    for (int64_t i = 0; i < all + more; i++) {
-        char *scratch = p.scratch + omp_get_thread_num() * p.scratch_each;
-        const int64_t from = (i < all ? i % chunks : i - all) * CHUNK;
-        if (i < all) /* the last layers first: they are more work than the first one */
-            NAME(gate_gradients)(t, &p, t->layers - 1 - i / each, i % each / chunks, from,
-                                 within(t->padded - from, CHUNK), scratch);
-        else
-            NAME(decoder_gradients)(t, &p, from, within(t->outputs_padded - from, CHUNK), scratch);
-    }
+    share(t->threads, (t->layers + (t->outputs > 0)) * t->padded / (2 * VL), NAME(pack_backward), &job);
+    share(t->threads, groups_of(t), NAME(backward_group), &job);
+    share(t->threads, t->layers * gates_of(t) * chunks_of(t->padded) + chunks_of(t->outputs_padded),
+          NAME(gradient_chunk), &job);
 }

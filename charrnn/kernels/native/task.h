@@ -1,6 +1,7 @@
 /* What the caller asks for, and how the workspace is dealt out. */
 #ifndef CHARRNN_TASK_H
 #define CHARRNN_TASK_H
+#include "pool.h"
 #include "vector.h"
 
 enum { LSTM, GRU_BEFORE, GRU_AFTER, RNN };
@@ -46,6 +47,10 @@ static void *take(arena_t *a, int64_t bytes) {
 }
 
 static int64_t within(int64_t n, int64_t limit) { return n < 0 ? 0 : n > limit ? limit : n; }
+
+#define WORDS_AT_ONCE 128 /* of the summed dimension, in the gradients of the weights */
+#define CHUNK 128         /* rows of a weight's gradient that are one piece of work */
+static int64_t chunks_of(int64_t columns) { return (columns + CHUNK - 1) / CHUNK; }
 
 /* Rows of the batch are done in groups, each through all steps and layers without waiting for any other. */
 static int64_t groups_of(const task_t *t) {
