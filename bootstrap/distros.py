@@ -300,6 +300,7 @@ def _distro(name: str, files: dict[str, Marked]) -> Distro:
         laid = yamlfile.merge(base, yamlfile.part(own, ("releases", version)))
         if laid.value.pop("default", False) is True:
             defaults.append(version)
+        _check_needs(laid)
         laid.value |= {"distro": name, "version": version}
         releases[version] = _validated(Release, laid)
     if len(defaults) > 1:
@@ -314,6 +315,15 @@ def _distro(name: str, files: dict[str, Marked]) -> Distro:
         releases=releases,
         default=defaults[0] if defaults else list(releases)[-1],
     )
+
+
+def _check_needs(laid: Marked) -> None:
+    packages = laid.value.get("packages")
+    for need in packages if isinstance(packages, dict) else ():
+        if need not in NEEDS:
+            meant = yamlfile.nearest(need, NEEDS)
+            known = f"did you mean {meant}?" if meant else f"known: {', '.join(NEEDS)}"
+            raise YamlError(f"{laid.place(('packages', need))}: packages.{need}: unknown need", remedy=known)
 
 
 def _inherited(name: str, files: dict[str, Marked], above: tuple[str, ...]) -> Marked:

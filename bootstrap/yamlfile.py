@@ -141,7 +141,8 @@ def explain(error: ValidationError, marked: Marked, known: Mapping[Keys, Iterabl
 
     `known` maps the path of a mapping to the keys that it may have; `*` in a path stands for any key.
     """
-    first = error.errors()[0]
+    complaints = error.errors()  # an unknown key is most often why another one is missing: it comes first
+    first = next((one for one in complaints if one["type"] == "extra_forbidden"), complaints[0])
     keys: Keys = tuple(first["loc"])
     while keys and keys not in marked.places:  # names of union members that pydantic puts into the path
         shorter = next((keys[:i] + keys[i + 1 :] for i in range(len(keys)) if _written(keys, i, marked)), keys[:-1])

@@ -84,7 +84,7 @@ def driver(root: Path) -> Driver | None:
     version = text(root / "sys/module/nvidia/version").strip()
     if version_key(version):
         return Driver(version, "/sys/module/nvidia/version")
-    found = re.search(r"Kernel Module\D*?\s(\d+\.\d+(?:\.\d+)*)", text(root / "proc/driver/nvidia/version"))
+    found = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)*)\s", text(root / "proc/driver/nvidia/version"))
     return Driver(found.group(1), "/proc/driver/nvidia/version") if found else None
 
 

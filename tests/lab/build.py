@@ -29,7 +29,8 @@ _CLEAN = "apt-get clean; rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /v
 _DNF = """
 # dnf runs on an interpreter of its own, as RHEL 8's platform-python, so that python3.11 really comes from the rpm
 P=/usr/libexec/platform; mkdir -p $P/bin $P/lib
-mv /usr/bin/python3.11 $P/bin/python3.11; mv /usr/lib/python3.11 $P/lib/python3.11; mv /usr/lib/python3 $P/lib/python3
+mv /usr/bin/python3.11 $P/bin/python3.11
+mv /usr/lib/python3.11 $P/lib/python3.11; mv /usr/lib/python3 $P/lib/python3
 sed -i "1s,.*,#!$P/bin/python3.11 -s," /usr/bin/dnf-3
 rm -f /usr/bin/python3 /usr/bin/pydoc3* /usr/bin/pygettext3* /usr/bin/py3*
 ln -sf dnf-3 /usr/bin/dnf; ln -sf dnf-3 /usr/bin/yum; mkdir -p /etc/yum.repos.d /etc/dnf
@@ -37,20 +38,34 @@ printf '[main]\\ngpgcheck=0\\ninstallonly_limit=3\\nbest=True\\nskip_if_unavaila
 mkdir -p /etc/pki/tls/certs; mv /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt
 """
 _ZYPPER = """
-mkdir -p /etc/zypp/repos.d /var/lib/ca-certificates; mv /etc/ssl/certs/ca-certificates.crt /var/lib/ca-certificates/ca-bundle.pem
+mkdir -p /etc/zypp/repos.d /var/lib/ca-certificates
+mv /etc/ssl/certs/ca-certificates.crt /var/lib/ca-certificates/ca-bundle.pem
 ln -s ../../../var/lib/ca-certificates/ca-bundle.pem /etc/ssl/ca-bundle.pem
 """
 _USER = """
 useradd -m -s /bin/bash {user}; usermod -p '*' {user}
-printf '%s ALL=(ALL) NOPASSWD:ALL\\n' {user} >/etc/sudoers.d/90-cloud-init-users; chmod 440 /etc/sudoers.d/90-cloud-init-users
-mkdir -p /home/{user}/.ssh; : >/home/{user}/.ssh/authorized_keys; chmod 700 /home/{user}/.ssh; chown -R {user}: /home/{user}
-printf 'PermitRootLogin prohibit-password\\nPasswordAuthentication no\\nUsePAM no\\nAcceptEnv LANG LC_*\\nSubsystem sftp internal-sftp\\nUseDNS no\\n' >/etc/ssh/sshd_config
+printf '%s ALL=(ALL) NOPASSWD:ALL\\n' {user} >/etc/sudoers.d/90-cloud-init-users
+chmod 440 /etc/sudoers.d/90-cloud-init-users
+mkdir -p /home/{user}/.ssh; : >/home/{user}/.ssh/authorized_keys
+chmod 700 /home/{user}/.ssh; chown -R {user}: /home/{user}
+cat >/etc/ssh/sshd_config <<'X'
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+UsePAM no
+AcceptEnv LANG LC_*
+Subsystem sftp internal-sftp
+UseDNS no
+X
 rm -f /etc/ssh/ssh_host_*; echo {user} >/.login-user
 """
 # An interpreter that says of itself that it is the distro's old one.
 _OLD_PYTHON = """
 mkdir -p /usr/libexec/old-python
-printf 'import sys\\nsys.version_info = type("version_info", (tuple,), {{"major": 3, "minor": {minor}}})((3, {minor}, 18, "final", 0))\\nsys.version = "3.{minor}.18 (lab)"\\nsys.hexversion = 0x03{minor:02x}12f0\\n' >/usr/libexec/old-python/sitecustomize.py
+cat >/usr/libexec/old-python/sitecustomize.py <<'X'
+import sys
+sys.version_info = type("version_info", (tuple,), {{"major": 3, "minor": {minor}}})((3, {minor}, 18, "final", 0))
+sys.version, sys.hexversion = "3.{minor}.18 (lab)", 0x03{minor:02x}12f0
+X
 printf '#!/bin/sh\\nPYTHONPATH=/usr/libexec/old-python exec {python} "$@"\\n' >/usr/bin/python3.{minor}
 chmod 755 /usr/bin/python3.{minor}; ln -s python3.{minor} /usr/bin/python3
 """
@@ -155,7 +170,9 @@ def _names(name: str, root: recipe.Root) -> str:
         script.append(f"rm -f /etc/os-release; cat >/usr/lib/os-release <<'EOF'\n{text}EOF")
         script.append("ln -s ../usr/lib/os-release /etc/os-release")
     if root.packages:
-        script.append(f"apt-get update -q; apt-get install -y -q --no-install-recommends {' '.join(root.packages)}; {_CLEAN}")
+        script.append(
+            f"apt-get update -q; apt-get install -y -q --no-install-recommends {' '.join(root.packages)}; {_CLEAN}"
+        )
     if root.family:
         folder = "/etc/yum.repos.d" if root.family == "dnf" else "/etc/zypp/repos.d"
         for repository_name in ("common", name):
@@ -167,7 +184,8 @@ def _names(name: str, root: recipe.Root) -> str:
         python = "/usr/libexec/platform/bin/python3.11 -s" if root.family == "dnf" else "/bin/false"
         script.append(_OLD_PYTHON.format(minor=int(root.python3.split(".")[1]), python=python))
     if root.screen:
-        script.append("cd /; for rpm in /mnt/common/deb-screen-*.rpm /mnt/common/deb-libutempter0-*.rpm; do rpm -i --nodeps $rpm; done; rpm -i /mnt/%s/screen-*.rpm" % name)  # noqa: E501
+        script.append("rpm -i --nodeps /mnt/common/deb-screen-*.rpm /mnt/common/deb-libutempter0-*.rpm")
+        script.append(f"rpm -i /mnt/{name}/screen-*.rpm")
     script.append(_USER.format(user=root.user))
     return "\n".join(script)
 

@@ -95,7 +95,17 @@ class Host:
         if not self.dir.exists():
             self._make_disk()
         command = ["ip", "netns", "exec", self.netns] if self.netns else []
-        command += ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+        command += [
+            "unshare",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--propagation",
+            "private",
+        ]
         lowers = ":".join(str(path) for path in self.lowers)
         command += ["bash", str(HERE / "hostinit.sh"), self.name, lowers, str(self.dir), self.addr, str(self.port)]
         env = {"PATH": PATH, "BINDS": " ".join(self.binds)}
@@ -107,7 +117,12 @@ class Host:
             command = ["sh", "-c", f'echo $$ >{folder}/cgroup.procs; exec "$@"', "sh", *command]
         self._log = (self.dir / "console.log").open("ab")
         self.proc = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
         )
         (self.dir / "owner").write_text(f"{os.getpid()} {self.proc.pid}")
         self._wait_for_sshd(timeout)
@@ -140,7 +155,7 @@ class Host:
         *,
         user: str | None = None,
         env: Mapping[str, str] | None = None,
-        input: bytes | None = None,
+        input: bytes | None = None,  # noqa: A002  (the name that subprocess.run gave it)
         timeout: float = 600,
     ) -> Done:
         """Run a command (a string: by sh) in the host, as root or as `user`, with a login's plain environment."""
@@ -173,7 +188,11 @@ class Host:
         if self.limit:  # a process that enters from outside is not in the host's cgroup by itself
             words = ["sh", "-c", f'echo $$ >{self.limit.folder}/cgroup.procs; exec "$@"', "sh", *words]
         return subprocess.Popen(
-            words, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            words,
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def console(self) -> str:

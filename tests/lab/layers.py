@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 class LabError(Exception):
@@ -40,9 +40,11 @@ def make(layer: Path, lowers: Sequence[Path], script: str, *, binds: Sequence[tu
         (work / name).mkdir(parents=True)
     (work / "script").write_text(f"set -e\n{script}\n")
     merged = work / "merged"
+    options = f"lowerdir={':'.join(map(str, lowers))},upperdir={work}/up,workdir={work}/work"
+    plain = "PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C"
     steps = [
         "set -e",
-        f"mount -t overlay overlay -o lowerdir={':'.join(map(str, lowers))},upperdir={work}/up,workdir={work}/work {merged}",
+        f"mount -t overlay overlay -o {options} {merged}",
         f"mount -t proc proc {merged}/proc",
         f"mount --bind /dev {merged}/dev",
         f"mount -t tmpfs tmpfs {merged}/tmp",
@@ -55,7 +57,7 @@ def make(layer: Path, lowers: Sequence[Path], script: str, *, binds: Sequence[tu
     steps += [
         # the layer's own resolver is set by the host that is started; this one serves the build
         f"cp --remove-destination -L /etc/resolv.conf {merged}/etc/resolv.conf",
-        f"exec chroot {merged} /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C sh /run/script",
+        f"exec chroot {merged} /usr/bin/env -i {plain} sh /run/script",
     ]
     try:
         sh(["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(steps)])

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab import recipe
@@ -18,6 +17,7 @@ from tests.lab.layers import make, sh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _SPEC = """Name: {name}
 Version: {version}
@@ -40,7 +40,16 @@ import sys
 from pip._internal.cli.main import main
 sys.exit(main())
 """
-_RELEASE_PROVIDES = ("/bin/sh", "/usr/bin/sh", "bash", "glibc", "coreutils", "openssh-server", "sudo", "ca-certificates")
+_RELEASE_PROVIDES = (
+    "/bin/sh",
+    "/usr/bin/sh",
+    "bash",
+    "glibc",
+    "coreutils",
+    "openssh-server",
+    "sudo",
+    "ca-certificates",
+)
 
 
 def build(base: Path, out: Path) -> Path:
@@ -50,12 +59,15 @@ def build(base: Path, out: Path) -> Path:
     work = out.with_name("repository.work")
     shutil.rmtree(work, ignore_errors=True)
     builder = _Builder(work, work / "repo")
-    wanted = sorted({deb for root in recipe.rpm_roots().values() for debs in recipe.names(root).values() for deb in debs})
+    wanted = sorted(
+        {deb for root in recipe.rpm_roots().values() for debs in recipe.names(root).values() for deb in debs}
+    )
     debs = _download(base, work, wanted)
     known = frozenset(deb.name.split("_")[0] for deb in debs)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda deb: builder.from_deb(deb, known), debs))
-        list(pool.map(lambda item: builder.distro(*item, known), recipe.rpm_roots().items()))
+        roots = recipe.rpm_roots()
+        list(pool.map(lambda name: builder.distro(name, roots[name], known), roots))
     for folder in sorted((work / "repo").iterdir()):
         sh(["createrepo_c", "-q", str(folder)])
     (work / "repo").rename(out)
@@ -97,7 +109,9 @@ class _Builder:
             for script in (root / "usr/bin").glob("*3"):
                 script.unlink()
         pattern = r"[ :(|,]+"
-        words = {re.split(pattern, part.strip())[0] for part in re.split(r"[,|]", f"{depends},{_field(deb, 'Pre-Depends')}")}
+        words = {
+            re.split(pattern, part.strip())[0] for part in re.split(r"[,|]", f"{depends},{_field(deb, 'Pre-Depends')}")
+        }
         tags = [f"Requires: deb-{word}" for word in sorted(words & known - {name})]
         plain = re.sub(r"[^A-Za-z0-9.+]", "~", version.split(":")[-1])
         self.rpm(f"deb-{name}", plain, "1.deb12", tags, root, self.out / "common")
@@ -123,7 +137,9 @@ class _Builder:
         tags = [f"Provides: {word}" for word in provides]
         self.rpm(root.release_package, release, f"1.{name}", tags, files, self.out / name)
 
-    def rpm(self, name: str, version: str, release: str, tags: list[str], root: Path, out: Path) -> None:
+    def rpm(  # noqa: PLR0917  (what a spec file holds)
+        self, name: str, version: str, release: str, tags: list[str], root: Path, out: Path
+    ) -> None:
         """Build one rpm of what lies below `root`."""
         out.mkdir(parents=True, exist_ok=True)
         unique = f"{out.name}-{name}"
@@ -133,7 +149,9 @@ class _Builder:
         spec = self.work / "spec" / f"{unique}.spec"
         summary = f"{name} of the test lab"
         spec.write_text(
-            _SPEC.format(name=name, version=version, release=release, summary=summary, tags="\n".join(tags), files=files)
+            _SPEC.format(
+                name=name, version=version, release=release, summary=summary, tags="\n".join(tags), files=files
+            )
         )
         defines = {
             "_topdir": self.work / "top" / unique,
@@ -144,7 +162,20 @@ class _Builder:
             "_use_internal_dependency_generator": 0,
         }
         words = [word for key, value in defines.items() for word in ("--define", f"{key} {value}")]
-        sh(["rpmbuild", "-bb", "--quiet", "--target", "x86_64", "--buildroot", str(root), "--noclean", *words, str(spec)])
+        sh(
+            [
+                "rpmbuild",
+                "-bb",
+                "--quiet",
+                "--target",
+                "x86_64",
+                "--buildroot",
+                str(root),
+                "--noclean",
+                *words,
+                str(spec),
+            ]
+        )
 
 
 def _python_files(package: str, files: Path) -> None:

@@ -1,0 +1,84 @@
+"""Reads a planner case: (os-release, facts) as data → what would be done, as data that a case can be compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bootstrap import distros
+from bootstrap.errors import BootstrapError
+from bootstrap.install import swap
+from bootstrap.packages import nvidia, plan
+from bootstrap.system import gpu, os_release
+from bootstrap.system.facts import Facts
+from bootstrap.system.gpu import Driver, Gpu
+from bootstrap.system.hardware import Memory
+from bootstrap.system.software import Python
+
+if TYPE_CHECKING:
+    from bootstrap.packages.base import Step
+
+HERE = Path(__file__).resolve().parent
+_MANAGERS = {"apt": "/usr/bin/apt-get", "dnf4": "/usr/bin/dnf", "dnf5": "/usr/bin/dnf5", "zypper": "/usr/bin/zypper"}
+_DISK_MIB = 14000
+
+
+def facts(case: dict[str, Any]) -> Facts:
+    """Build the facts of a case: its os-release by name, and what differs from a bare x86_64 host with 4 GiB."""
+    given = case.get("facts", {})
+    return Facts(
+        os=os_release.parse((HERE / "os-release" / case["os-release"]).read_text()),
+        arch=given.get("arch", "x86_64"),
+        kernel=given.get("kernel", "6.1.0-1.x86_64"),
+        glibc=given.get("glibc", "2.34"),
+        managers={kind: _MANAGERS.get(kind, f"/usr/bin/{kind}") for kind in given.get("managers", [])},
+        pythons=tuple(
+            Python(f"/usr/bin/python{version}", str(version), venv)
+            for version, venv in given.get("pythons", {}).items()
+        ),
+        commands=frozenset(given.get("commands", [])),
+        has=frozenset(given.get("has", [])),
+        virt=given.get("virt", "vm:Amazon EC2"),
+        memory=Memory(given.get("memory", 3900), None, given.get("swap", 0), given.get("limit")),
+        disk_free_mib=given.get("disk", _DISK_MIB),
+        gpus=tuple(
+            Gpu(f"0000:00:{number:02}.0", device, "0x030200") for number, device in enumerate(given.get("gpus", []))
+        ),
+        driver=Driver(given["driver"], "/sys/module/nvidia/version") if "driver" in given else None,
+    )
+
+
+def outcome(case: dict[str, Any]) -> dict[str, Any]:
+    """Plan a case and return what it comes to, as plain data."""
+    machine = facts(case)
+    try:
+        match = distros.match(machine.os)
+        release = match.release
+        found: dict[str, Any] = {"release": release.name, "by": match.by, "listed": match.listed}
+        if release.refuse:
+            return found | {"refuse": release.refuse}
+        choice = gpu.choose(case.get("accelerator", "auto"), machine.gpus, machine.driver)
+        found |= {"torch": choice.build, "reason": choice.problem or choice.reason}
+        source = plan.python(release, machine)
+        found["python"] = source.path or (source.source if source.source == "managed" else source.candidates[0].command)
+        manager = plan.manager(release, machine)
+        wanted = plan.wanted(release, machine, gpu=choice.build != "cpu", asked=case.get("asked", []))
+        steps = plan.plan(manager, *wanted, python=source.candidates)
+        found["commands"] = [line for step in steps for line in _lines(step, "")]
+        if choice.driver_needed and release.nvidia:
+            driver = nvidia.plan(manager, release.nvidia, machine)
+            found["driver"] = [line for step in driver for line in _lines(step, "")]
+        if release.ec2 and "image" in case:
+            image = release.ec2.image
+            found["image"] = [release.ec2.user, image.ssm_for(case["image"]), image.name_for(case["image"])]
+    except BootstrapError as error:
+        return {"error": str(error)}
+    found["swap"] = swap.decide(machine).mib
+    return found
+
+
+def _lines(step: Step, indent: str) -> list[str]:
+    lines = [indent + " ".join(step.argv)]
+    for other in step.otherwise:
+        lines += _lines(other, indent + "  ")
+    return lines
