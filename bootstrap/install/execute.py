@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -97,6 +98,7 @@ class Installer:
         self._links()
         self._corpora()
         self._verify()
+        self._threads()
 
     @contextmanager
     def _phase(self, name: str, category: Category) -> Iterator[Outcome]:
@@ -285,6 +287,29 @@ class Installer:
             message = f"the stack is installed, but does not train as {user.name}: {result.tail}"
             raise InstallError(message, remedy=f"see the log; {self._prefix.python} is the interpreter")
         return (folder / "result").read_text().split()
+
+    def _threads(self) -> None:
+        """Measure which kernel, precision and thread count train fastest here; the trainer takes the choice up."""
+        with self._phase("threads", "compute") as outcome:
+            if self.plan["threads"].action != "do":
+                return
+            program = str(self._prefix.venv / "bin" / "charrnn")
+            kept = {"CHARRNN_CACHE": str(self._prefix.venv / "share" / "charrnn")}  # the installation's, for every user
+            command = [program, "bench", "threads", "--load", "0", "--windows", "5", "--json"]
+            if (text := corpus_file(self._prefix)).exists():  # the choice is kept for a network over that many symbols
+                command += ["--symbols", str(len(set(text.read_text())))]
+            result = self._call(command, kept)
+            try:
+                chosen = json.loads(result.stdout)["choice"]
+                facts = {name: chosen[name] for name in ("threads", "precision", "kernel")}
+            except (ValueError, LookupError, TypeError):
+                outcome.status = "failed"
+                outcome.detail["text"] = "not measured; each training chooses for itself"
+                self.screen.warn(f"charrnn bench threads: {result.tail}")
+                return
+            for name, value in facts.items():
+                self.recorder.fact(name, value)
+            outcome.detail["text"] = "fastest here: {kernel} kernel, {precision}, threads: {threads}".format(**facts)
 
     def finish(self, seconds: Mapping[str, float], caller: Account) -> None:
         """Write the receipt and remove what was only needed on the way."""

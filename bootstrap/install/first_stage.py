@@ -37,7 +37,17 @@ if TYPE_CHECKING:
     from bootstrap.install.pip_settings import PipSettings
 
 _REQUIREMENTS = "bootstrap/install/requirements.txt"
-_IN_SOURCE = ("bootstrap", "charrnn", "distros", "playbooks", "bootstrap.sh", "cli.py", "pyproject.toml")
+_IN_SOURCE = (
+    "bootstrap",
+    "charrnn",
+    "distros",
+    "playbooks",
+    "bootstrap.sh",
+    "cli.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 _PATIENCE = 900  # seconds for a step that downloads
 
 _CERTIFICATES = (  # Debian, Ubuntu, SUSE · Red Hat, Amazon · SUSE
@@ -190,13 +200,14 @@ class FirstStage:
 def fingerprint(source: Path) -> str:
     """Return what tells one state of the source from another: the sha256 of the file, or of a checkout's files."""
     digest = hashlib.sha256()
-    for path in [source] if source.is_file() else sorted(_files(source)):
+    for path in [source] if source.is_file() else sorted(source_files(source)):
         digest.update(f"{path.relative_to(source)}\0".encode() if path != source else b"")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def _files(source: Path) -> Iterable[Path]:
+def source_files(source: Path) -> Iterable[Path]:
+    """Return the files of a checkout that an install is made of."""
     for name in _IN_SOURCE:
         path = source / name
         if path.is_file():

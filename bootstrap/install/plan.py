@@ -126,6 +126,7 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
         Phase("links", "unchanged" if links == "unchanged" else "do", f"link {programs} into {LINKS}"),
         Phase("corpora", "unchanged" if present.corpora else "do", f"fetch {CORPUS} into {options.prefix.corpora}"),
         Phase("verify", verify, "import torch and train a step, as the user who will train"),
+        Phase("threads", verify, "measure which kernel, precision and thread count train fastest here"),
         Phase("receipt", verify, f"write {options.prefix.receipt}"),
         *([last] if options.first_checkpoint else []),
     )
