@@ -20,6 +20,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.parsers import ResponseParserError
 
 from bootstrap import __version__
 from bootstrap.errors import ProviderError
@@ -112,6 +113,9 @@ ASIDE = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_ti
 """For what is nice to know: prices and quotas."""
 
 
+_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
+
+
 class AwsError(ProviderError):
     """A call to AWS failed. `kind` says what can be done about it; `code` and `action` are AWS's own words."""
 
@@ -147,6 +151,8 @@ def translate(error: Exception, action: str, region: str | None) -> AwsError:
         return AwsError(
             f"{where}: AWS cannot be reached: {error}", kind="network", code="", action=action, remedy=remedy
         )
+    if isinstance(error, ResponseParserError):
+        return AwsError(f"{where}: the answer is not AWS's", kind="transient", code="", action=action)
     return AwsError(f"{where}: {error}", kind="other", code=type(error).__name__, action=action)
 
 
@@ -197,7 +203,7 @@ class Aws:
         """Make a call that changes nothing. Raises AwsError."""
         try:
             return call(**parameters)
-        except (ClientError, BotoCoreError) as error:
+        except _ERRORS as error:
             raise translate(error, action, self.region) from error
 
     def pages(self, action: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
@@ -206,7 +212,7 @@ class Aws:
         try:
             for page in paginator.paginate(**parameters):
                 yield from page[key]
-        except (ClientError, BotoCoreError) as error:
+        except _ERRORS as error:
             raise translate(error, action, self.region) from error
 
     def change(
@@ -226,7 +232,7 @@ class Aws:
         number = self._journal.intent(action, {"region": self.region, **shown}, token) if self._journal else 0
         try:
             answer = call(**parameters)
-        except (ClientError, BotoCoreError) as error:
+        except _ERRORS as error:
             translated = translate(error, action, self.region)
             if self._journal:
                 self._journal.outcome(number, error=str(translated))

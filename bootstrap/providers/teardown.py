@@ -173,7 +173,7 @@ def _remove(aws: Aws, left: list[Found]) -> AwsError | None:
         if thing.kind == "security groups":
             trouble = _try(aws, "DeleteSecurityGroup", aws.ec2.delete_security_group, GroupId=thing.id) or trouble
         elif thing.kind == "key pairs":
-            trouble = _try(aws, "DeleteKeyPair", aws.ec2.delete_key_pair, KeyPairId=thing.id) or trouble
+            trouble = _try(aws, "DeleteKeyPair", aws.ec2.delete_key_pair, KeyName=thing.raw["KeyName"]) or trouble
     return trouble
 
 
