@@ -160,7 +160,7 @@ def read_t7(path: Path) -> Checkpoint:
         history=history,
         val_loss=loss,
         split="interleaved",
-        corpus={"name": str(options.get("data", "")).rstrip("/").rsplit("/", 1)[-1]},
+        corpus={"name": str(options.get("data_dir", "")).rstrip("/").rsplit("/", 1)[-1]},
         dtype=dtype,
     )
 

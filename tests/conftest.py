@@ -1,3 +1,3 @@
 """Fixtures that every test may use."""
 
-pytest_plugins = ["tests.lab.fixtures"]
+pytest_plugins = ["tests.corpora", "tests.lab.fixtures"]

@@ -79,7 +79,7 @@ def _show(about: dict[str, Any]) -> None:
         ("vocabulary", f"{about['vocabulary']['size']} {about['vocabulary']['kind']}: {_symbols(about['symbols'])}"),
         ("trained", f"{_plain(progress.get('iteration', 0))} iterations, {_plain(progress.get('epoch', 0))} epochs"),
         ("val loss", "not evaluated" if loss is None else f"{loss:.4f} nats/char, {about['split']} split"),
-        ("corpus", f"{corpus.get('name', 'unknown')}, sha256 {corpus.get('sha256', 'unknown')}"),
+        ("corpus", f"{corpus.get('name') or 'unknown'}, sha256 {corpus.get('sha256', 'unknown')}"),
         (
             "resume",
             "as if it had not stopped" if about["resumable"] else "not with this checkpoint: no optimiser state",
@@ -89,7 +89,7 @@ def _show(about: dict[str, Any]) -> None:
         click.echo(f"{key:<12}{value}")
     click.echo("options")
     for key, value in sorted(about["options"].items()):
-        click.echo(f"  {key:<24}{value}")
+        click.echo(f"  {key:<26}{value}")
     _show_history(about["history"])
 
 
