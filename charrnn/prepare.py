@@ -17,6 +17,7 @@ from charrnn.kernels import make_stack, why_not_compiled
 from charrnn.model import CharRNN, ModelConfig
 from charrnn.optimisation import FlatParameters, initialise, make_optimiser, make_schedule
 from charrnn.run import Execution, Run, resolve_device
+from charrnn.training import make_directory
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
@@ -47,7 +48,9 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
             hidden_bias=config.hidden_bias,
         )  # fmt: skip
         config = replace(config, dropout=options.dropout, locked=options.locked_dropout)
+    _total(options, len(splits.train))  # what is wrong is said before anything is measured
     _check_memory(config, resolve_device(options.device))
+    make_directory(_directory(options)).close()
     execution = _choose_execution(options, config)
     torch.manual_seed(options.seed)
     model = CharRNN(config)
@@ -253,12 +256,10 @@ def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: 
     model.stack = make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     flat = FlatParameters(model)
     per_epoch = len(splits.train)
-    total = options.iterations or int(options.max_epochs * per_epoch)
-    if total < 1:
-        raise UsageError(f"--max-epochs {options.max_epochs:g} is less than one iteration of this text")
+    total = _total(options, per_epoch)
     return Run(
         options=_absolute(options),
-        directory=Path(options.checkpoint_dir).expanduser(),
+        directory=_directory(options),
         name=_file_name(options.savefile or corpus.name),
         corpus=corpus.describe(),
         vocabulary=corpus.vocabulary,
@@ -271,6 +272,18 @@ def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: 
         total=total,
         state=model.initial_state(options.batch_size),
     )
+
+
+def _total(options: Options, per_epoch: int) -> int:
+    """The last iteration."""
+    total = options.iterations or int(options.max_epochs * per_epoch)
+    if total < 1:
+        raise UsageError(f"--max-epochs {options.max_epochs:g} is less than one iteration of this text")
+    return total
+
+
+def _directory(options: Options) -> Path:
+    return Path(options.checkpoint_dir).expanduser()
 
 
 def _file_name(name: str) -> str:

@@ -69,7 +69,8 @@ def _switch(flag: str, name: str, value: str | None, *, negated: bool) -> str:
 
 
 def _next(name: str, left: list[str]) -> str:
-    if not left:
+    # A value may begin with a dash (-gpuid -1), but where it is an option's name, the value was forgotten.
+    if not left or (left[0].startswith("--") and left[0][2:].partition("=")[0].replace("_", "-") in _spellings()):
         raise UsageError(f"-{name} needs a value")
     return left.pop(0)
 

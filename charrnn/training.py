@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import torch
 
@@ -106,9 +106,9 @@ class Trainer:
         """The loop. Raises TrainingError where the loss keeps exploding, DiskError where nothing can be saved."""
         run = self.run
         run.model.train()
-        for callback in self.callbacks:
-            callback.started(run)
         try:
+            for callback in self.callbacks:
+                callback.started(run)
             reason = self._loop()
         finally:
             for callback in self.callbacks:
@@ -240,21 +240,22 @@ class Trainer:
             )
 
 
-@contextmanager
-def claimed(directory: Path) -> Iterator[None]:
-    """Makes the checkpoint folder, sees that it can be written, and holds it against a second run.
-
-    Raises DiskError, so that a run does not find out after an hour.
-    """
+def make_directory(directory: Path) -> IO[str]:
+    """Makes the checkpoint folder and opens a file in it; raises DiskError, so that no run finds out after an hour."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("w")
+        return (directory / ".lock").open("w")
     except OSError as error:
         raise DiskError(
             f"checkpoints cannot be written to {directory}: {error.strerror or error}; name another folder with "
             "--checkpoint-dir"
         ) from error
-    with lock:
+
+
+@contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Holds the checkpoint folder against a second run; raises DiskError where there is one."""
+    with make_directory(directory) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

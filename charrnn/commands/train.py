@@ -1,5 +1,6 @@
 """`charrnn train`: parse, call, present."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterable
@@ -24,8 +25,11 @@ class TrainCommand(click.Command):
     """A command that also understands the originals' spellings, and groups its options in the help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click's own, after the spellings are made modern."""
-        return super().parse_args(ctx, modernise(args))
+        """Click's own, after the spellings are made modern; a stray word gets a hint."""
+        modern = modernise(args)
+        if modern and not modern[0].startswith("-"):
+            raise UsageError(f"{modern[0]!r} stands alone: the text to train on is given by --data {modern[0]}")
+        return super().parse_args(ctx, modern)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options by group."""
@@ -86,6 +90,7 @@ class StopRequest:
 
     def _note(self, number: int, _frame: object) -> None:
         self.signal = number
+        os.write(2, b"\ncharrnn: stopping after this step; once more stops without saving\n")
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
     def __call__(self) -> bool:
@@ -126,17 +131,16 @@ def command(resume: str | None, **given: Any) -> None:
     given = {name: value for name, value in given.items() if value is not None and value != ()}
     if resume is not None and "init_from" in given:
         raise UsageError("--resume goes on with a run, --init-from begins a new one: give one of them")
-    with StopRequest() as stop:
-        from charrnn import api  # noqa: PLC0415 - brings torch
-        from charrnn.callbacks import Bar, FirstCheckpoint, Lines  # noqa: PLC0415
+    from charrnn import api  # noqa: PLC0415 - brings torch
+    from charrnn.callbacks import Bar, FirstCheckpoint, Lines  # noqa: PLC0415
 
-        prepared = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say)
-        run = prepared.run
-        for line in _describe(run):
-            _say(line)
-        wanted = sys.stdout.isatty() if run.options.progress is None else run.options.progress
-        bar = Bar(sys.stdout) if wanted else None
-        callbacks = [bar or Lines(_say), FirstCheckpoint(run.directory, started_at, now)]
+    run = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say).run
+    for line in _describe(run):
+        _say(line)
+    wanted = sys.stdout.isatty() if run.options.progress is None else run.options.progress
+    bar = Bar(sys.stdout) if wanted else None
+    callbacks = [bar or Lines(_say), FirstCheckpoint(run.directory, started_at, now)]
+    with StopRequest() as stop:  # before, there is nothing to save
         outcome = api.execute(run, callbacks, report=_say if bar is None else bar.say, should_stop=stop)
     _present(run, outcome, stop.signal)
 
