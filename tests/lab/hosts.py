@@ -237,6 +237,9 @@ class Host:
             path.chmod(mode)
         (self.up / "etc").mkdir()
         (self.up / "etc" / "pip.conf").write_text(registry.pip_conf())
+        if certificate := registry.certificate():
+            (self.up / registry.CERTIFICATE).parent.mkdir(parents=True)
+            shutil.copyfile(certificate, self.up / registry.CERTIFICATE)
 
     def _wait_for_sshd(self, timeout: float) -> None:
         end = time.monotonic() + timeout

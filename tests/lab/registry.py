@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+CERTIFICATE = "usr/local/share/lab-registry.pem"
 _LEFT_OUT = ("constraint", "require-virtualenv", "target", "prefix", "user")  # what is about this machine alone
 
 
@@ -24,16 +25,27 @@ def settings() -> dict[str, str]:
 
 
 def pip_conf() -> str:
-    """Return the settings as the text of a pip.conf."""
-    lines = [f"{name} = {value.replace(chr(10), chr(10) + '    ')}" for name, value in settings().items()]
+    """Return the settings as the text of a host's pip.conf; the certificate is where `certificate` puts it."""
+    found = settings()
+    if certificate():
+        found["cert"] = f"/{CERTIFICATE}"
+    lines = [f"{name} = {value.replace(chr(10), chr(10) + '    ')}" for name, value in found.items()]
     return "\n".join(["[global]", *lines, ""])
 
 
+def certificate() -> Path | None:
+    """Return the file of certificates that the settings name. A host gets a copy at a path of its own: bound in place
+    it would stand in the way of the host's own package of certificates.
+    """
+    path = Path(settings().get("cert", ""))
+    return path if path.is_file() else None
+
+
 def local_paths() -> list[str]:
-    """Return the files and folders of this machine that the settings name: a host sees them at the same paths."""
+    """Return the folders of this machine that the settings name: a host sees them at the same paths."""
     found = set()
     for word in " ".join(settings().values()).split():
         path = word.removeprefix("file://")
-        if path.startswith("/") and Path(path).exists():
+        if path.startswith("/") and Path(path).is_dir():
             found.add(str(Path(path).parent) if path.endswith("/simple") else path)
     return sorted(found)
