@@ -133,7 +133,7 @@ what_went_wrong() {
     { grep -E '^(E:|Error|error|ERROR|Err:|curl:|No match|Problem:|W: Failed)' <<<"$text" || grep -v '^\$ ' <<<"$text" | grep .; } | tail -n 1
 }
 
-# shellcheck disable=SC2317  # called by the traps
+# shellcheck disable=SC2317,SC2329  # called by the traps
 cleanup() {
     local code=$?
     trap - EXIT INT TERM HUP
@@ -145,7 +145,7 @@ cleanup() {
     exit "$code"
 }
 
-# shellcheck disable=SC2317
+# shellcheck disable=SC2317,SC2329
 interrupted() { # CODE
     say "bootstrap.sh: interrupted; run the same command again and it goes on" >&2
     exit "$1"

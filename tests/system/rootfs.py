@@ -7,6 +7,7 @@ Needs root and mmdebstrap. Network and kernel are this machine's. What this mach
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import os
 import shutil
@@ -29,10 +30,13 @@ _RECIPE = (
     "mmdebstrap",
     "--quiet",
     "--variant=minbase",
-    "--include=sudo",
     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale", "doc")),
+    "--include={packages}",
     "bookworm",
 )
+BARE = ("sudo",)
+READY = ("sudo", "ca-certificates", "curl", "git", "python3", "python3-venv", "tmux")
+"""Bare, and with the system packages there already, for tests of what comes after them."""
 
 # Inside the namespaces: the file systems, then a process 1 that only reaps. $1: lower, $2: the machine's folder.
 _INIT = r"""
@@ -74,16 +78,20 @@ def available() -> str | None:
     return None if probe.returncode == 0 else "this machine gives no namespaces"
 
 
-def base() -> Path:
-    """Return the root file system, built once and kept by its recipe's hash."""
-    name = hashlib.sha256("\0".join(_RECIPE).encode()).hexdigest()[:12]
+def base(packages: Sequence[str]) -> Path:
+    """Return a root file system with these packages, built once and kept by its recipe's hash."""
+    recipe = [word.format(packages=",".join(packages)) for word in _RECIPE]
+    name = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:12]
     target = FOLDER / f"debian-{name}"
-    if not target.exists():
-        part = FOLDER / f".{target.name}.{os.getpid()}"
-        part.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*_RECIPE, str(part)], check=True, stdin=subprocess.DEVNULL)
-        _sh(part, f"useradd -m -s /bin/bash {USER}; echo '{USER} ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/{USER}")
-        part.rename(target)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # tests run side by side
+        if not target.exists():
+            part = FOLDER / f".{target.name}.part"
+            shutil.rmtree(part, ignore_errors=True)
+            subprocess.run([*recipe, str(part)], check=True, stdin=subprocess.DEVNULL)
+            _sh(part, f"useradd -m -s /bin/bash {USER}; echo '{USER} ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/{USER}")
+            part.rename(target)
     return target
 
 
@@ -117,8 +125,9 @@ def local_paths(settings: Mapping[str, str]) -> list[Path]:
 class Machine:
     """One bare machine. `run` runs a command on it, as root or as the unprivileged user who has sudo."""
 
-    def __init__(self, name: str, *, share: Sequence[Path] = ()) -> None:
+    def __init__(self, name: str, *, share: Sequence[Path] = (), packages: Sequence[str] = BARE) -> None:
         self.folder = FOLDER / f"machine-{name}-{os.getpid()}"
+        self._packages = packages
         self._share = [Path(path) for path in share]
         self._process: subprocess.Popen[bytes] | None = None
         self._inside = 0
@@ -145,7 +154,7 @@ class Machine:
             "private",
         ]
         self._process = subprocess.Popen(
-            [*command, "bash", "-c", _INIT, "init", str(base()), str(self.folder), *binds],
+            [*command, "bash", "-c", _INIT, "init", str(base(self._packages)), str(self.folder), *binds],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

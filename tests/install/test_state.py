@@ -1,0 +1,178 @@
+"""What is left behind by runs that were cut, and what the next one makes of it; the receipt and the way back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bootstrap.clock import Instant
+from bootstrap.errors import BusyError, InstallError, UsageError
+from bootstrap.events import Event
+from bootstrap.install import lock, receipt, uninstall
+from bootstrap.install.paths import Prefix
+from bootstrap.install.receipt import Receipt
+from bootstrap.install.state import Steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Prefix:
+    made = Prefix(tmp_path / "charrnn")
+    made.state.mkdir(parents=True)
+    return made
+
+
+def test_a_step_counts_only_when_it_is_whole(prefix: Prefix) -> None:
+    steps = Steps(prefix)
+    with steps.changing("python", "3.12"):
+        assert steps.done("python") is None
+        assert steps.cut() == "python"
+    assert steps.done("python") == "3.12"
+    assert steps.cut() is None
+
+
+def test_a_step_that_fails_is_a_step_that_was_cut(prefix: Prefix) -> None:
+    with pytest.raises(OSError, match="disk"), Steps(prefix).changing("project", "1"):
+        raise OSError("disk")
+    assert Steps(prefix).cut() == "project"
+
+
+def test_a_changed_step_takes_the_later_ones_along(prefix: Prefix) -> None:
+    steps = Steps(prefix)
+    for step in ("python", "uv", "project", "torch", "verified"):
+        with steps.changing(step, "1"):
+            pass
+    with steps.changing("project", "2"):
+        pass
+    assert [steps.done(step) for step in ("python", "uv", "project", "torch", "verified")] == [
+        "1",
+        "1",
+        "2",
+        None,
+        None,
+    ]
+
+
+def test_a_reset_throws_the_environment_away_and_keeps_the_cache(prefix: Prefix) -> None:
+    (prefix.venv / "bin").mkdir(parents=True)
+    prefix.cache.mkdir()
+    (prefix.state / ".working").write_text("torch")
+    Steps(prefix).reset()
+    assert not prefix.venv.exists()
+    assert prefix.cache.exists()
+    assert Steps(prefix).cut() is None
+
+
+def test_the_receipt_is_read_as_it_was_written(prefix: Prefix) -> None:
+    written = Receipt(str(prefix.root), status="complete", packages=["tmux"], seconds={"install": 12.5})
+    receipt.write(prefix, written)
+    assert receipt.read(prefix) == written
+    assert [path.name for path in prefix.root.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_shells_first_receipt_can_be_read(prefix: Prefix) -> None:
+    prefix.receipt.write_text(f'{{"status": "unfinished", "prefix": "{prefix.root}"}}\n')
+    assert receipt.read(prefix) == Receipt(str(prefix.root))
+
+
+def test_a_damaged_or_newer_receipt_is_an_error_of_ours(prefix: Prefix) -> None:
+    for text in ("{", "[]", '{"format": 99}'):
+        prefix.receipt.write_text(text)
+        with pytest.raises(InstallError):
+            receipt.read(prefix)
+
+
+def test_without_a_receipt_nothing_is_ours(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"receipt\.json"):
+        receipt.require(Prefix(tmp_path))
+
+
+def test_phases_of_the_same_name_count_together() -> None:
+    def event(at: float, kind: str, phase: str) -> Event:
+        return Event(Instant(at, "b", "w"), kind, {"phase": phase})
+
+    stream = [
+        *(event(1.0, "start", "install/packages"), event(3.5, "end", "install/packages")),
+        *(event(9.0, "start", "install/packages"), event(10.0, "end", "install/packages")),
+        event(11.0, "start", "install/torch"),
+    ]
+    assert receipt.seconds(stream) == {"install/packages": 3.5}
+
+
+class TestUninstall:
+    """Only what we made goes."""
+
+    def made(self, prefix: Prefix, **more: object) -> Receipt:
+        (prefix.venv / "bin").mkdir(parents=True)
+        prefix.events.write_text("")
+        paths = [str(prefix.venv), str(prefix.state), str(prefix.events), str(prefix.receipt)]
+        written = Receipt(str(prefix.root), status="complete", paths=paths, **more)  # type: ignore[arg-type]
+        receipt.write(prefix, written)
+        return written
+
+    def test_everything_listed_goes_and_the_prefix_with_it(self, prefix: Prefix) -> None:
+        uninstall.execute(prefix, uninstall.plan(prefix, self.made(prefix)), lambda _: None)
+        assert not prefix.root.exists()
+
+    def test_a_strangers_file_stays_and_is_named(self, prefix: Prefix) -> None:
+        written = self.made(prefix)
+        stranger = prefix.root / "thesis.txt"
+        stranger.write_text("mine")
+        removal = uninstall.plan(prefix, written)
+        assert any("thesis.txt" in reason for reason in removal.stays)
+        uninstall.execute(prefix, removal, lambda _: None)
+        assert stranger.read_text() == "mine"
+
+    def test_a_receipt_cannot_name_what_is_not_ours(self, prefix: Prefix, tmp_path: Path) -> None:
+        precious = tmp_path / "precious"
+        precious.mkdir()
+        written = Receipt(str(prefix.root), status="complete", paths=[str(precious), str(prefix.root / "thesis.txt")])
+        assert uninstall.plan(prefix, written).paths == ()
+
+    def test_a_link_that_was_repointed_stays(self, prefix: Prefix, tmp_path: Path) -> None:
+        ours, theirs = tmp_path / "charrnn-link", tmp_path / "other"
+        theirs.symlink_to("/usr/bin/true")
+        ours.symlink_to(prefix.venv / "bin" / "charrnn")
+        links = {str(link): str(prefix.venv / "bin" / "charrnn") for link in (ours, theirs)}
+        assert uninstall.plan(prefix, self.made(prefix, links=links)).links == (ours,)
+
+    def test_packages_stay_and_are_named(self, prefix: Prefix) -> None:
+        removal = uninstall.plan(prefix, self.made(prefix, packages=["tmux", "git"]))
+        assert any("tmux git" in reason for reason in removal.stays)
+
+    def test_an_unfinished_install_goes_too(self, prefix: Prefix) -> None:
+        (prefix.venv / "bin").mkdir(parents=True)
+        prefix.cache.mkdir()
+        prefix.receipt.write_text('{"status": "unfinished"}')
+        uninstall.execute(prefix, uninstall.plan(prefix, receipt.require(prefix)), lambda _: None)
+        assert not prefix.root.exists()
+
+
+def test_a_second_run_says_who_holds_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with lock.held(path):
+        code = (
+            "import sys, pathlib; from bootstrap.install import lock; lock.held(pathlib.Path(sys.argv[1])).__enter__()"
+        )
+        other = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+        assert f"another run (pid {os.getpid()}) holds the lock" in other.stderr
+    with lock.held(path):  # given back
+        pass
+
+
+def test_a_lock_that_was_handed_on_is_not_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        monkeypatch.setenv("CHARRNN_LOCK_FD", str(file.fileno()))
+        with lock.held(path):
+            pass
+        with pytest.raises(BusyError), lock.held(path):  # the variable is used up: nobody inherits it
+            pass
