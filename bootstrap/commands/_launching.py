@@ -12,10 +12,12 @@ import click
 from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bootstrap.launch.start import Settings
     from bootstrap.providers.base import Plan, Provider, Request
 
-_F = TypeVar("_F")
+_F = TypeVar("_F", bound="Callable[..., Any] | click.Command")
 
 _OPTIONS = (
     click.option(

@@ -6,9 +6,9 @@ import click
 
 
 @click.command()
-@click.argument("session", required=False)
+@click.argument("session", required=False, metavar="[HOST|SESSION]")
 def command(*, session: str | None) -> None:
-    """Attach to SESSION on this machine (default: the newest session of yours).
+    """Attach to the training on HOST, or to SESSION on this machine (default: the newest session of yours here).
 
     In tmux, Ctrl-B D leaves it running; in screen, Ctrl-A D. Sessions of other kinds have no screen: their log is
     shown as it grows.
@@ -22,7 +22,14 @@ def command(*, session: str | None) -> None:
     from bootstrap.install.paths import Home  # noqa: PLC0415
 
     host = LocalHost("this machine")
-    found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
+    try:
+        found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
+    except sessions.SessionError:
+        if session is None:
+            raise
+        from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
+
+        hosts.attach_to(session)
     if not sessions.state(host, found).running:
         raise UsageError(f"the session {found.name} has ended", remedy="charrnn-bootstrap logs shows what it wrote")
     argv = sessions.attach_argv(found)

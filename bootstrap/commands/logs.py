@@ -6,11 +6,11 @@ import click
 
 
 @click.command()
-@click.argument("session", required=False)
+@click.argument("session", required=False, metavar="[HOST|SESSION]")
 @click.option("--lines", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many, from the end.")
 @click.option("--follow", "-f", is_flag=True, help="Show what is added, until Ctrl-C.")
 def command(*, session: str | None, lines: int, follow: bool) -> None:
-    """Show the log of SESSION on this machine (default: the newest session of yours)."""
+    """Show the log of the training on HOST, or of SESSION on this machine (default: the newest session here)."""
     import os  # noqa: PLC0415 - asking for help imports nothing
     from pathlib import Path, PurePosixPath  # noqa: PLC0415
 
@@ -19,7 +19,14 @@ def command(*, session: str | None, lines: int, follow: bool) -> None:
     from bootstrap.install.paths import Home  # noqa: PLC0415
 
     host = LocalHost("this machine")
-    found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
+    try:
+        found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
+    except sessions.SessionError:
+        if session is None:
+            raise
+        from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
+
+        hosts.show_log(session, lines, follow=follow)
     if follow:
         os.execvp("tail", ["tail", "-n", str(lines), "-F", str(found.log)])  # noqa: S606 - tail is what follows a file
     for line in sessions.tail(host, found, lines):

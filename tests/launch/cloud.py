@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 os.environ.setdefault("MOTO_AMIS_PATH", str(HERE / "images.json"))  # read when moto.ec2 is imported
@@ -299,7 +299,7 @@ class Cloud:
         self.parameters.append({key: values[0] for key, values in this.querystring.items()})
         return original(this)
 
-    def _run(self, original: Any, backend: Any, image: str, count: int, user_data: Any, groups: Any, **kw: Any) -> Any:
+    def _run(self, original: Any, backend: Any, image: str, count: int, user_data: Any, groups: Any, **kw: Any) -> Any:  # noqa: PLR0917  (moto's own)
         from moto.ec2.exceptions import EC2ClientError
 
         with self._lock:
@@ -344,7 +344,7 @@ class Cloud:
         assert self._boot
         try:
             host = self._boot(launched)
-        except BaseException as error:  # shown by the test that needed the host
+        except BaseException as error:  # noqa: BLE001  (shown by the test that needed the host)
             self.boot_errors.append(error)
             return
         with self._lock:
