@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.report.data import COMPARED, Host, Part
+from bootstrap.report.data import COMPARED, Data, Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from bootstrap.report.spending import Part
     from bootstrap.report.summary import Comparison, Group, Report
 
 COVERED = 0.8
@@ -89,7 +91,8 @@ class Outlier:
         return self.seconds - self.median - sum(seconds for _, seconds in self.excess)
 
 
-def explain(report: Report) -> list[Blame]:
+@lru_cache(maxsize=2)
+def explain(report: Report) -> tuple[Blame, ...]:
     """Explain the differences that are there: those beyond the noise, or, of too few values, those far apart.
 
     Each slow group is held against the fastest that it differs from.
@@ -101,8 +104,8 @@ def explain(report: Report) -> list[Blame]:
             held = worst.get(comparison.slower.key)
             if held is None or comparison.difference > held.difference:
                 worst[comparison.slower.key] = comparison
-        found.extend(_explain(comparison) for comparison in worst.values())
-    return found
+        found.extend(_explain(report.data, comparison) for comparison in worst.values())
+    return tuple(found)
 
 
 def _worth_explaining(comparison: Comparison) -> bool:
@@ -118,72 +121,77 @@ def _far_apart(comparison: Comparison) -> bool:
     return min(slower) - max(faster) > max(max(faster) - min(faster), max(slower) - min(slower))
 
 
-def _explain(comparison: Comparison) -> Blame:
+def _explain(data: Data, comparison: Comparison) -> Blame:
     metric = comparison.metric
-    slower, faster = comparison.slower.measured(metric), comparison.faster.measured(metric)
+    slower = Side(data, comparison.slower.measured(metric), metric)
+    faster = Side(data, comparison.faster.measured(metric), metric)
     causes: list[Cause] = []
     left = comparison.difference
     removed: list[Part] = []
-    for part, excess in _excesses(slower, faster, metric):
+    for part, excess in _excesses(slower, faster):
         if excess < max(_LEAST_SECONDS / 2, _WORTH_NAMING * comparison.difference):
             break
-        without = _median(slower, metric, [*removed, part]) - _median(faster, metric, [*removed, part])
+        without = slower.median([*removed, part]) - faster.median([*removed, part])
         if left - without < _WORTH_NAMING * comparison.difference:
             continue
         removed.append(part)
-        causes.append(Cause(part, left - without, _range(slower, metric, part), _range(faster, metric, part)))
+        causes.append(Cause(part, left - without, slower.range(part), faster.range(part)))
         left = without
-    return Blame(
-        comparison,
-        tuple(causes),
-        left,
-        _median(slower, metric, [part for part in removed if part.category == "wait"]),
-        tuple(_suspects(slower, faster)),
-    )
+    waits = [part for part in removed if part.category == "wait"]
+    suspects = tuple(_suspects(data, slower.hosts, faster.hosts))
+    return Blame(comparison, tuple(causes), left, slower.median(waits), suspects)
 
 
-def _excesses(slower: Sequence[Host], faster: Sequence[Host], metric: str) -> list[tuple[Part, float]]:
-    """Return by how much the slower hosts' typical seconds exceed the faster ones', part by part, largest first.
+class Side:
+    """The hosts of one group that have a duration, and what they spent it on."""
 
-    A duration's own row stands for what none of its phases measured: that names nothing, and is left out.
-    """
-    parts = {part for host in slower for part in host.parts.get(metric, {}) if part.path != metric}
-    excess = {part: _typical(slower, metric, part) - _typical(faster, metric, part) for part in parts}
+    def __init__(self, data: Data, hosts: Sequence[Host], metric: str) -> None:
+        self.hosts = hosts
+        self._columns = data.spent.get(metric, {})
+        self._seconds = [host.seconds(metric) or 0.0 for host in hosts]
+
+    def parts(self) -> list[Part]:
+        """Return the parts of the duration, its own row apart: that stands for what none of its phases measured."""
+        return [part for part in self._columns if "/" in part.path]
+
+    def spent(self, part: Part) -> list[float]:
+        """Return the seconds that each host spent on a part."""
+        column = self._columns.get(part)
+        return [column[host.place] for host in self.hosts] if column is not None else [0.0] * len(self.hosts)
+
+    def range(self, part: Part) -> tuple[float, float]:
+        """Return the least and the most that a host spent on a part."""
+        spent = self.spent(part)
+        return min(spent), max(spent)
+
+    def median(self, without: Sequence[Part]) -> float:
+        """Return the median of the durations that are left without some parts."""
+        left = self._seconds
+        for part in without:
+            left = [seconds - spent for seconds, spent in zip(left, self.spent(part), strict=True)]
+        return statistics.median(left)
+
+
+def _excesses(slower: Side, faster: Side) -> list[tuple[Part, float]]:
+    """Return by how much the slower hosts' typical seconds exceed the faster ones', part by part, largest first."""
+    excess = {
+        part: statistics.median(slower.spent(part)) - statistics.median(faster.spent(part)) for part in slower.parts()
+    }
     return sorted(excess.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _typical(hosts: Iterable[Host], metric: str, part: Part) -> float:
-    return statistics.median(host.parts.get(metric, {}).get(part, 0.0) for host in hosts)
-
-
-def _range(hosts: Sequence[Host], metric: str, part: Part) -> tuple[float, float]:
-    values = [host.parts.get(metric, {}).get(part, 0.0) for host in hosts]
-    return min(values), max(values)
-
-
-def _median(hosts: Iterable[Host], metric: str, without: Sequence[Part]) -> float:
-    return statistics.median(
-        (host.seconds(metric) or 0.0) - sum(host.parts.get(metric, {}).get(part, 0.0) for part in without)
-        for host in hosts
-    )
-
-
-def _suspects(slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
+def _suspects(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
     """Yield the facts in which all the hosts of one side differ from all of the other's."""
+    ours, theirs = data.values(slower, _SUSPECTS), data.values(faster, _SUSPECTS)
     for name in _SUSPECTS:
-        ours, theirs = _values(slower, name), _values(faster, name)
-        if ours and theirs and not ours & theirs:
-            yield name, _said(ours), _said(theirs)
-
-
-def _values(hosts: Iterable[Host], name: str) -> set[Any]:
-    return {value for host in hosts if isinstance(value := host.facts.get(name), str | int | float)}
+        if name in ours and name in theirs and not ours[name] & theirs[name]:
+            yield name, _said(ours[name]), _said(theirs[name])
 
 
 def _said(values: set[Any]) -> str:
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
     if len(ordered) > 2 and not isinstance(ordered[0], str):
-        return f"{ordered[0]}–{ordered[-1]}"  # noqa: RUF001  (an en dash is what a range takes)
+        return f"{ordered[0]}–{ordered[-1]}"
     return ", ".join(map(str, ordered[:3]))
 
 
@@ -195,18 +203,17 @@ def outliers(report: Report) -> list[Outlier]:
             summary = group.metrics[metric]
             if summary is None or summary.n < 3:
                 continue
-            for host in group.measured(metric):
+            side = Side(report.data, group.measured(metric), metric)
+            for host in side.hosts:
                 value = host.seconds(metric) or 0.0
                 if value >= _OUTLIER * summary.median and value - summary.median >= _OUTLIER_SECONDS:
-                    excess = _excess_of(host, group.measured(metric), metric, value - summary.median)
+                    excess = _excess_of(host, side, value - summary.median)
                     found.append(Outlier(host, group, metric, value, summary.median, tuple(excess)))
     return found
 
 
-def _excess_of(host: Host, peers: Sequence[Host], metric: str, excess: float) -> list[tuple[Part, float]]:
-    over = [
-        (part, seconds - _typical(peers, metric, part))
-        for part, seconds in host.parts.get(metric, {}).items()
-        if part.path != metric
-    ]
+def _excess_of(host: Host, side: Side, excess: float) -> list[tuple[Part, float]]:
+    at = side.hosts.index(host)
+    spent = {part: side.spent(part) for part in side.parts()}
+    over = [(part, seconds[at] - statistics.median(seconds)) for part, seconds in spent.items()]
     return sorted((item for item in over if item[1] >= _WORTH_NAMING * excess), key=lambda item: -item[1])[:3]

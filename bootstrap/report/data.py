@@ -5,18 +5,22 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootstrap.errors import UsageError
 from bootstrap.events import FIRST_CHECKPOINT, INSTALL
+from bootstrap.report import spending
 
 if TYPE_CHECKING:
     import sqlite3
+    from array import array
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
+    from bootstrap.report.spending import Part
 
 FROM_LAUNCH = "from-launch"
 """From the first call for a host to its first checkpoint, on the launcher's clock."""
@@ -25,8 +29,6 @@ COMPARED = (INSTALL, FIRST_CHECKPOINT)
 METRICS = (*COMPARED, FROM_LAUNCH)
 VAL_LOSS = "first_checkpoint.val_loss"
 _NUMBERS_SHOWN = frozenset((VAL_LOSS,))
-_TICK = 0.005
-"""Half of the clock's resolution: shorter own times are rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,9 @@ class Measure:
     unknown: str = ""
 
 
-class Part(NamedTuple):
-    """What a host spent time on: a phase, and what kind of spending it is."""
-
-    category: str
-    path: str
-
-
 @dataclass(slots=True)
 class Host:
-    """A row of `hosts`, with its durations, and what each was spent on: seconds of a phase outside its children."""
+    """A row of `hosts`, with its durations. `place` is its position among the hosts of the data it belongs to."""
 
     id: int
     run: Run
@@ -74,9 +69,8 @@ class Host:
     failure_message: str | None
     failed_phase: str | None
     cost: float | None
+    place: int
     measures: dict[str, Measure] = field(default_factory=dict)
-    parts: dict[str, dict[Part, float]] = field(default_factory=dict)
-    before: dict[Part, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     fact_rows: dict[str, int] = field(default_factory=dict)
 
@@ -84,6 +78,9 @@ class Host:
         """Return a duration, None where it is not known."""
         measure = self.measures.get(metric)
         return measure.seconds if measure else None
+
+
+_NOT_REACHED = Measure(None, (), "not reached")
 
 
 class PhaseRow(NamedTuple):
@@ -118,6 +115,37 @@ class Data:
         self.runs = runs
         self.hosts = hosts
 
+    @cached_property
+    def spent(self) -> dict[str, dict[Part, array[float]]]:
+        """What each duration was spent on: by part, the own seconds of every host, each at its place."""
+        return spending.read(self.ledger, self.hosts)
+
+    def spent_by(self, host: Host, metric: str) -> dict[Part, float]:
+        """Return what one host spent a duration on, in seconds."""
+        columns = self.spent.get(metric, {})
+        return {part: column[host.place] for part, column in columns.items() if abs(column[host.place]) > spending.TICK}
+
+    def values(self, hosts: Iterable[Host], names: Collection[str] | None = None) -> dict[str, set[Any]]:
+        """Return the values that facts (the named ones, or all) have among some hosts; lists and objects left out."""
+        query = "SELECT DISTINCT name, value FROM facts WHERE host_id IN (SELECT value FROM json_each(?))"
+        parameters = [json.dumps([host.id for host in hosts])]
+        if names is not None:
+            query += " AND name IN (SELECT value FROM json_each(?))"
+            parameters.append(json.dumps(list(names)))
+        found: dict[str, set[Any]] = {}
+        for name, value in self.ledger.stream(query, parameters):
+            decoded = _cleaned(json.loads(value))
+            if isinstance(decoded, str | int | float):
+                found.setdefault(name, set()).add(decoded)
+        return found
+
+    def hosts_with_facts(self, hosts: Iterable[Host]) -> dict[str, int]:
+        """Return how many of some hosts have each fact."""
+        query = "SELECT name, count(*) FROM facts WHERE host_id IN (SELECT value FROM json_each(?)) GROUP BY name"
+        ids = json.dumps([host.id for host in hosts])
+        rows: Iterator[tuple[Any, Any]] = ((row[0], row[1]) for row in self.ledger.stream(query, [ids]))
+        return dict(rows)
+
     def read_facts(self, names: Collection[str] | None = None) -> None:
         """Put the named facts (all without names) into each host's `facts`."""
         by_id = {host.id: host for host in self.hosts}
@@ -133,12 +161,6 @@ class Data:
             by_id[host_id].facts[name] = decoded[value]
             if name in _NUMBERS_SHOWN:
                 by_id[host_id].fact_rows[name] = row
-
-    def fact_names(self) -> list[str]:
-        """Return the names of all facts that these hosts have."""
-        ids = json.dumps([host.id for host in self.hosts])
-        query = "SELECT DISTINCT name FROM facts WHERE host_id IN (SELECT value FROM json_each(?)) ORDER BY name"
-        return [name for (name,) in self.ledger.stream(query, [ids])]
 
     def phases(self, hosts: Iterable[Host]) -> dict[int, list[PhaseRow]]:
         """Return the phases of some hosts, in the order they were begun."""
@@ -166,13 +188,12 @@ def load(ledger: Ledger, runs: Sequence[str] = (), *, every: bool = False) -> Da
         " WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY id",
         [json.dumps(list(by_id))],
     )
-    hosts = [_host(row, by_id[row["run_id"]]) for row in rows]
-    by_host = {host.id: host for host in hosts}
-    for host_id, phases in groupby(_phase_rows(ledger, list(by_host)), key=itemgetter(1)):
-        _measure(by_host[host_id], list(phases))
+    hosts = [_host(row, by_id[row["run_id"]], place) for place, row in enumerate(rows)]
     for host in hosts:
-        for metric in COMPARED:
-            host.measures.setdefault(metric, Measure(None, (), "not reached"))
+        host.measures.update(dict.fromkeys(COMPARED, _NOT_REACHED))
+    by_host = {host.id: host for host in hosts}
+    for host_id, phases in groupby(_whole_phases(ledger, list(by_host)), key=itemgetter(1)):
+        _measure(by_host[host_id], list(phases))
     return Data(ledger, chosen, hosts)
 
 
@@ -243,7 +264,7 @@ def _cleaned(value: Any) -> Any:
     return clean(value) if isinstance(value, str) else value
 
 
-def _host(row: sqlite3.Row, run: Run) -> Host:
+def _host(row: sqlite3.Row, run: Run, place: int) -> Host:
     return Host(
         row["id"],
         run,
@@ -254,50 +275,33 @@ def _host(row: sqlite3.Row, run: Run) -> Host:
         clean(row["failure_message"] or "") or None,
         row["failed_phase"],
         row["cost"],
+        place,
     )
 
 
-def _phase_rows(ledger: Ledger, host_ids: Sequence[int]) -> Iterator[PhaseRow]:
+def _phase_rows(ledger: Ledger, host_ids: Sequence[int], where: str = "1") -> Iterator[PhaseRow]:
     query = (
-        f"SELECT {_PHASES} FROM phases"  # noqa: S608  (a constant)
-        " WHERE host_id IN (SELECT value FROM json_each(?)) ORDER BY host_id, id"
+        f"SELECT {_PHASES} FROM phases"  # noqa: S608  (constants)
+        f" WHERE host_id IN (SELECT value FROM json_each(?)) AND {where} ORDER BY host_id, id"
     )
     return map(PhaseRow._make, ledger.stream(query, [json.dumps(list(host_ids))]))
 
 
+def _whole_phases(ledger: Ledger, host_ids: Sequence[int]) -> Iterator[PhaseRow]:
+    """Read the phases that durations are made of: the two themselves, and the launcher's first."""
+    first = "SELECT min(id) FROM phases WHERE source = 'launcher' AND path LIKE 'launch/%' GROUP BY host_id"
+    return _phase_rows(ledger, host_ids, f"(path IN ('{INSTALL}', '{FIRST_CHECKPOINT}') OR id IN ({first}))")
+
+
 def _measure(host: Host, phases: Sequence[PhaseRow]) -> None:
-    """Find a host's durations among its phases, and divide each among what it was spent on."""
-    metric_of: dict[int, str] = {}
+    """Find a host's durations among its phases."""
     for metric in COMPARED:
-        host.measures[metric], row = _chosen(phases, metric)
-        if row is not None:
-            metric_of[row.id] = metric
+        host.measures[metric] = _chosen(phases, metric)
     if (launch := _since_launch(phases)) is not None:
         host.measures[FROM_LAUNCH] = launch
-    own: dict[int, float] = {}
-    for row in phases:  # a parent's row comes before those of its children
-        if row.parent in metric_of:
-            metric_of[row.id] = metric_of[row.parent]
-        if row.ended is not None:
-            own[row.id] = own.get(row.id, 0.0) + row.ended - row.started
-            if row.parent is not None:
-                own[row.parent] = own.get(row.parent, 0.0) - (row.ended - row.started)
-    for row in phases:
-        seconds = own.get(row.id, 0.0)
-        if row.ended is not None and abs(seconds) > _TICK:
-            parts = _parts_for(host, row, metric_of.get(row.id))
-            part = Part(row.category, row.path)
-            parts[part] = parts.get(part, 0.0) + seconds
 
 
-def _parts_for(host: Host, row: PhaseRow, metric: str | None) -> dict[Part, float]:
-    """Return where a phase's seconds are added: to a duration, to what came before, or (other attempts) nowhere."""
-    if metric is not None:
-        return host.parts.setdefault(metric, {})
-    return {} if row.path.partition("/")[0] in COMPARED else host.before
-
-
-def _chosen(phases: Sequence[PhaseRow], path: str) -> tuple[Measure, PhaseRow | None]:
+def _chosen(phases: Sequence[PhaseRow], path: str) -> Measure:
     """Choose the row that is a host's install, or its way to the first checkpoint, where several tell of one.
 
     What the host itself wrote counts before what was seen from outside. An attempt that was broken off and then
@@ -308,10 +312,9 @@ def _chosen(phases: Sequence[PhaseRow], path: str) -> tuple[Measure, PhaseRow | 
     for index, row in enumerate(rows):
         if row.status == "ok" and row.ended is not None:
             if any(earlier.status in ("open", "failed") for earlier in rows[:index]):
-                return Measure(None, tuple(r.id for r in rows[: index + 1]), "broken off, then completed"), None
-            return Measure(row.ended - row.started, (row.id,)), row
-    ids = tuple(row.id for row in rows)
-    return Measure(None, ids, _why_unknown(rows)), None
+                return Measure(None, tuple(r.id for r in rows[: index + 1]), "broken off, then completed")
+            return Measure(row.ended - row.started, (row.id,))
+    return Measure(None, tuple(row.id for row in rows), _why_unknown(rows))
 
 
 def _why_unknown(rows: Sequence[PhaseRow]) -> str:

@@ -11,7 +11,7 @@ from bootstrap.report.summary import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bootstrap.report.summary import Group, Report
+    from bootstrap.report.summary import Report
 
 _VALUES_SHOWN = 3
 
@@ -26,27 +26,26 @@ class Fact:
 
 
 def facts(report: Report) -> list[Fact]:
-    """Return all recorded facts, by name. Reads them all."""
-    report.data.read_facts()
+    """Return all recorded facts, by name."""
+    data = report.data
+    of_group = [data.values(group.hosts) for group in report.groups]
+    # A host that failed need not have told.
+    everywhere = data.hosts_with_facts(host for host in data.hosts if host.status != "failed")
+    expected = sum(host.status != "failed" for host in data.hosts)
     found: list[Fact] = []
-    for name in sorted({name for host in report.data.hosts for name in host.facts} - {VAL_LOSS}):
-        shared = _shared(report, name)
-        found.append(Fact(name, shared, tuple(_of(group, name) for group in report.groups) if shared is None else ()))
+    for name in sorted({name for values in of_group for name in values} - {VAL_LOSS}):
+        every = {value for values in of_group for value in values.get(name, ())}
+        if len(every) == 1 and everywhere.get(name, 0) == expected:
+            found.append(Fact(name, shown(every.pop()), ()))
+        else:
+            found.append(Fact(name, None, tuple(_said(values.get(name, set())) for values in of_group)))
     return found
 
 
-def _shared(report: Report, name: str) -> str | None:
-    """Return the value that all hosts have; those that failed need not have told."""
-    values = {shown(host.facts[name]) for host in report.data.hosts if name in host.facts}
-    everywhere = all(name in host.facts or host.status == "failed" for host in report.data.hosts)
-    return values.pop() if len(values) == 1 and everywhere else None
-
-
-def _of(group: Group, name: str) -> str:
-    values: set[Any] = {value for host in group.hosts if isinstance(value := host.facts.get(name), str | int | float)}
-    if len(values) > 1 and not any(isinstance(value, str) for value in values):
+def _said(values: set[Any]) -> str:
+    if len(values) > 1 and not any(isinstance(value, str | bool) for value in values):
         return f"{_number(min(values))} to {_number(max(values))}"
-    return _listed(sorted({shown(host.facts[name]) for host in group.hosts if name in host.facts}))
+    return _listed(sorted(map(shown, values)))
 
 
 def _number(value: Any) -> str:

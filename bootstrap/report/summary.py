@@ -46,7 +46,7 @@ FAIR = (
     "threads",
     "recipe",
 )
-_NEEDED = (*FAIR, "os.pretty", VAL_LOSS, "steal.percent", "virt")
+_NEEDED = ("os.pretty", VAL_LOSS, "steal.percent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Comparison:
         return self.smallest_p <= statistics.LEVEL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """Everything that the outputs show."""
 
@@ -112,7 +112,7 @@ class Report:
     by: tuple[str, ...]
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...]
-    unfair: dict[str, list[Any]]
+    unfair: dict[str, list[str]]
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -140,13 +140,13 @@ def summarise(data: Data, by: Sequence[str] = ("distro",)) -> Report:
     labelled = sorted((_unique(_label(key, hosts, names), key, called), key, hosts) for key, hosts in keyed.items())
     groups = tuple(_group(key, label, hosts) for label, key, hosts in labelled)
     comparisons = [comparison for metric in COMPARED for comparison in _compare(groups, metric)]
-    return Report(data, tuple(names), groups, tuple(comparisons), _unfair(data.hosts, names))
+    return Report(data, tuple(names), groups, tuple(comparisons), _unfair(data, names))
 
 
 def _check_known(data: Data, given: str, name: str) -> None:
     if name in ("distro", "host", *_OF_RUN) or not data.hosts or any(name in host.facts for host in data.hosts):
         return
-    known = ["distro", "host", *_OF_RUN, *data.fact_names()]
+    known = ["distro", "host", *_OF_RUN, *data.hosts_with_facts(data.hosts)]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else f"recorded are: {', '.join(known)}"
     raise UsageError(f"no host has a fact {given!r} to group by", remedy=hint)
@@ -232,14 +232,11 @@ def _median(group: Group, metric: str) -> float:
     return summary.median if summary else 0.0
 
 
-def _unfair(hosts: Sequence[Host], by: Sequence[str]) -> dict[str, list[Any]]:
+def _unfair(data: Data, by: Sequence[str]) -> dict[str, list[str]]:
     """Return what differs between the hosts though a fair comparison would keep it the same."""
-    found: dict[str, list[Any]] = {}
-    for name in FAIR:
-        values = sorted({shown(host.facts[name]) for host in hosts if host.facts.get(name) is not None})
-        if len(values) > 1 and name not in by:
-            found[name] = values
-    providers = sorted({host.run.provider for host in hosts})
+    values = data.values(data.hosts, [name for name in FAIR if name not in by])
+    found = {name: sorted(map(shown, several)) for name, several in values.items() if len(several) > 1}
+    providers = sorted({host.run.provider for host in data.hosts})
     if len(providers) > 1 and "provider" not in by:
-        found["provider"] = list(providers)
+        found["provider"] = providers
     return found

@@ -10,7 +10,7 @@ from bootstrap.report.data import FROM_LAUNCH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bootstrap.report.data import Part
+    from bootstrap.report.spending import Part
 
 UNKNOWN = "unknown"
 TITLES = {INSTALL: "install", FIRST_CHECKPOINT: "first checkpoint", FROM_LAUNCH: "from launch on"}
@@ -77,13 +77,13 @@ def span(low: float, high: float) -> str:
     if first == last:
         return first
     number, _, unit = first.partition(" ")
-    return f"{number}–{last}" if last.endswith(f" {unit}") and " " not in unit else f"{first} – {last}"  # noqa: RUF001  (an en dash is what a range takes)
+    return f"{number}–{last}" if last.endswith(f" {unit}") and " " not in unit else f"{first} – {last}"
 
 
 def dollars(value: float | None) -> str:
     """Say a cost; small ones with the digits that tell them apart."""
     if value is None:
-        return "–"  # noqa: RUF001  (a dash, for a cell without a value)
+        return "–"
     return f"${value:,.2f}" if value >= 0.995 or value == 0 else f"${value:.3g}" if value < 0.001 else f"${value:.3f}"
 
 

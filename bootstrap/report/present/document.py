@@ -11,7 +11,7 @@ from bootstrap.report import blame, sentences, statistics
 from bootstrap.report.data import VAL_LOSS
 
 if TYPE_CHECKING:
-    from bootstrap.report.data import Host, PhaseRow, Run
+    from bootstrap.report.data import Data, Host, PhaseRow, Run
     from bootstrap.report.statistics import Summary
     from bootstrap.report.summary import Comparison, Group, Report
 
@@ -23,17 +23,15 @@ _DIGITS = 6
 
 
 def text(report: Report) -> str:
-    """Return the JSON document, with a newline."""
-    return json.dumps(document(report), ensure_ascii=False, indent=1) + "\n"
+    """Return the JSON document, with a newline; indented unless it is long."""
+    indent = 1 if len(report.data.hosts) <= PHASES_UP_TO else None
+    return json.dumps(document(report), ensure_ascii=False, indent=indent) + "\n"
 
 
-def document(report: Report) -> dict[str, Any]:
+def document(report: Report, *, hosts: bool = True) -> dict[str, Any]:
     """Return the report as plain data. Seconds and US dollars; `rows` are ids in the ledger's tables."""
     data = report.data
-    with_phases = len(data.hosts) <= PHASES_UP_TO
-    phases = data.phases(data.hosts) if with_phases else {}
-    group_of = {host.id: group.key for group in report.groups for host in group.hosts}
-    return {
+    whole = {
         "format": "charrnn-bootstrap report",
         "version": VERSION,
         "made_by": __version__,
@@ -47,9 +45,14 @@ def document(report: Report) -> dict[str, Any]:
         "blame": [_blame_document(item) for item in blame.explain(report)],
         "sentences": [asdict(sentence) for sentence in sentences.say(report)],
         "differing_facts": report.unfair,
-        "hosts": [_host_document(host, group_of[host.id], phases.get(host.id)) for host in data.hosts],
-        "phases_included": with_phases,
     }
+    if hosts:
+        with_phases = len(data.hosts) <= PHASES_UP_TO
+        phases = data.phases(data.hosts) if with_phases else {}
+        group_of = {host.id: group.key for group in report.groups for host in group.hosts}
+        whole["phases_included"] = with_phases
+        whole["hosts"] = [_host_document(data, host, group_of[host.id], phases.get(host.id)) for host in data.hosts]
+    return whole
 
 
 def run_document(run: Run) -> dict[str, Any]:
@@ -137,7 +140,7 @@ def _blame_document(item: blame.Blame) -> dict[str, Any]:
     }
 
 
-def _host_document(host: Host, group: str, phases: list[PhaseRow] | None) -> dict[str, Any]:
+def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "id": host.id,
         "run": host.run.id,
@@ -158,7 +161,7 @@ def _host_document(host: Host, group: str, phases: list[PhaseRow] | None) -> dic
             }
             for metric, measure in host.measures.items()
         },
-        "own_seconds": {metric: _categories(parts) for metric, parts in [*host.parts.items(), ("before", host.before)]},
+        "own_seconds": {metric: _categories(data.spent_by(host, metric)) for metric in data.spent},
     }
     if phases is not None:
         document["phases"] = [_phase_document(row) for row in phases]

@@ -18,7 +18,7 @@ from bootstrap.report.words import CATEGORIES, TITLES, dollars, seconds, span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bootstrap.report.data import Host
+    from bootstrap.report.data import Data, Host
     from bootstrap.report.summary import Group, Report
 
 _HERE = Path(__file__).parent
@@ -126,7 +126,7 @@ def _template(jinja2: Any) -> Any:
 
 def _together(sentence: str) -> str:
     """Keep a figure and its unit, and both ends of a range, on one line."""
-    return re.sub(r"(?<=\d) (?=(?:s|min|h|%)\b)", "\u00a0", sentence).replace("–", "\u2060–\u2060")  # noqa: RUF001  (an en dash)
+    return re.sub(r"(?<=\d) (?=(?:s|min|h|%)\b)", "\u00a0", sentence).replace("–", "\u2060–\u2060")
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -222,9 +222,9 @@ def _table(report: Report) -> list[dict[str, Any]]:
         for metric in report.metrics:
             summary = group.metrics[metric]
             if summary is None:
-                cells.append([("", "unknown"), *[("", "–")] * 3])  # noqa: RUF001  (a dash for no value)
+                cells.append([("", "unknown"), *[("", "–")] * 3])
                 continue
-            interval = span(*summary.interval) if summary.interval else "–"  # noqa: RUF001
+            interval = span(*summary.interval) if summary.interval else "–"
             cells.append([
                 (summary.median, seconds(summary.median)),
                 (summary.minimum, span(summary.minimum, summary.maximum)),
@@ -236,8 +236,8 @@ def _table(report: Report) -> list[dict[str, Any]]:
             "label": group.label,
             "n": len(group.hosts),
             "metrics": cells,
-            "loss": (loss.median, f"{loss.median:.4f}") if loss else ("", "–"),  # noqa: RUF001
-            "cost": (cost.median, dollars(cost.median)) if cost else ("", "–"),  # noqa: RUF001
+            "loss": (loss.median, f"{loss.median:.4f}") if loss else ("", "–"),
+            "cost": (cost.median, dollars(cost.median)) if cost else ("", "–"),
             "failed": (sum(group.failures.values()), _failed(group) or "none"),
         })  # fmt: skip
     return rows
@@ -251,15 +251,14 @@ def _splits(report: Report, metric: str) -> list[Split]:
     """Return mean seconds by kind of spending: means add up to the mean, as medians would not."""
     known = [group for group in report.groups if group.metrics[metric]][:_GROUPS_SHOWN]
     longest = max((summary.mean for group in known if (summary := group.metrics[metric])), default=1.0) or 1.0
-    return [_split(group, metric, 100 / longest) for group in known]
+    return [_split(report.data, group, metric, 100 / longest) for group in known]
 
 
-def _split(group: Group, metric: str, scale: float) -> Split:
+def _split(data: Data, group: Group, metric: str, scale: float) -> Split:
     hosts = group.measured(metric)
     sums = dict.fromkeys(CATEGORIES, 0.0)
-    for host in hosts:
-        for part, spent in host.parts.get(metric, {}).items():
-            sums[part.category] += spent / len(hosts)
+    for part, column in data.spent.get(metric, {}).items():
+        sums[part.category] += sum(column[host.place] for host in hosts) / len(hosts)
     segments, left = [], 0.0
     for category, spent in sums.items():
         if spent * scale < 0.05:
@@ -354,7 +353,8 @@ def _failures(report: Report) -> Iterator[dict[str, Any]]:
 
 def _block(report: Report) -> str:
     """Return the JSON document for programs, without what would make the page heavy; safe inside a script element."""
-    whole = document.document(report)
+    with_hosts = len(report.data.hosts) <= document.PHASES_UP_TO
+    whole = document.document(report, hosts=with_hosts)
     for lighten in (None, _without_phases, _without_hosts, _without_rows):
         if lighten is not None:
             lighten(whole)
@@ -366,12 +366,12 @@ def _block(report: Report) -> str:
 
 def _without_phases(whole: dict[str, Any]) -> None:
     whole["phases_included"] = False
-    for host in whole["hosts"]:
+    for host in whole.get("hosts", ()):
         host.pop("phases", None)
 
 
 def _without_hosts(whole: dict[str, Any]) -> None:
-    whole["hosts"] = _ranges(host["id"] for host in whole["hosts"])
+    whole.pop("hosts", None)
     whole["runs"] = [run["id"] for run in whole["runs"]]
     for figures in _figures(whole):
         figures["rows"] = {table: _ranges(ids) for table, ids in figures["rows"].items()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.report.statistics import Summary
     from bootstrap.report.summary import Group, Report
 
-_DASH = "–"  # noqa: RUF001  (a dash, for a cell without a value)
+_DASH = "–"
 _FIGURES = ("n", "median", "min", "max", "mean", "interval_95_low", "interval_95_high")
 
 
@@ -94,7 +94,7 @@ def markdown(report: Report) -> str:
     return "\n".join([f"Runs {runs}{more}, {when}", "", *lines, "", *said]).rstrip() + "\n"
 
 
-_SHOWN = ("median", "min–max", "mean", "95 % interval")  # noqa: RUF001  (an en dash is what a range takes)
+_SHOWN = ("median", "min–max", "mean", "95 % interval")
 
 
 def _cells(group: Group, report: Report) -> list[str]:

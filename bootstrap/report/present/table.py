@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bootstrap.events import FIRST_CHECKPOINT, INSTALL
 from bootstrap.report import sentences, words
-from bootstrap.report.data import EMPTY_REMEDY, VAL_LOSS, Host, PhaseRow
+from bootstrap.report.data import COMPARED, EMPTY_REMEDY, VAL_LOSS, Data, Host, PhaseRow
 from bootstrap.report.words import TITLES, UNKNOWN, count, dollars, listed, seconds, span
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bootstrap.report.summary import Group, Report
 
-_DASH = "–"  # noqa: RUF001  (a dash, for a cell without a value)
+_DASH = "–"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 10
 _PLAIN_WIDTH = 110
@@ -82,7 +82,7 @@ def _groups(report: Report, bars: bool) -> list[RenderableType]:
     tables: list[RenderableType] = []
     widest = max(map(len, (group.label for group in report.groups)))
     for metric in report.metrics:
-        table = _table(TITLES[metric], min(widest, 32), "n", "median", "min–max", "mean")  # noqa: RUF001  (an en dash is what a range takes)
+        table = _table(TITLES[metric], min(widest, 32), "n", "median", "min–max", "mean")
         summaries = [summary for group in report.groups if (summary := group.metrics[metric])]
         top = max((summary.median for summary in summaries), default=0.0)
         if any(summary.interval for summary in summaries):
@@ -165,13 +165,13 @@ def _hosts(report: Report, bars: bool) -> list[RenderableType]:
                 value = host.seconds(metric)
                 known = f"{seconds(value):>9}  {bar(value, tops[metric], bars)}" if value is not None else ""
                 cells.append(known or Text(host.measures[metric].unknown if metric in host.measures else "", "dim"))
-            table.add_row(*cells, seconds(waited(host)), _status(host))
+            table.add_row(*cells, seconds(sum(waited(report.data, host, metric) for metric in COMPARED)), _status(host))
     return [table]
 
 
-def waited(host: Host) -> float:
-    """Return the seconds of a host's install and training start that were waiting."""
-    return sum(s for parts in host.parts.values() for part, s in parts.items() if part.category == "wait")
+def waited(data: Data, host: Host, metric: str) -> float:
+    """Return the seconds of a duration that were waiting."""
+    return sum(s for part, s in data.spent_by(host, metric).items() if part.category == "wait")
 
 
 def _status(host: Host) -> Text:
@@ -188,7 +188,7 @@ def _phases(report: Report, bars: bool) -> list[RenderableType]:
     for host in report.data.hosts:
         if len(report.data.hosts) > 1:
             shown += [Text(f"  {host.name} · {host.facts.get('os.pretty', host.distro)}", style="bold")]
-        shown += [_tree(phases[host.id], bars), Text(), *_closing(host)]
+        shown += [_tree(phases[host.id], bars), Text(), *_closing(report.data, host)]
     return shown
 
 
@@ -216,14 +216,14 @@ def _tree(rows: Sequence[PhaseRow], bars: bool) -> Table:
     return table
 
 
-def _closing(host: Host) -> Iterable[Text]:
+def _closing(data: Data, host: Host) -> Iterable[Text]:
     """Yield the figures that people came for, each on a line."""
     for metric, title in ((INSTALL, "install time"), (FIRST_CHECKPOINT, "time to first checkpoint")):
         measure = host.measures[metric]
         line = Text(f"  {title:<26}").append(
             seconds(measure.seconds) if measure.seconds is not None else f"unknown ({measure.unknown})", style="bold"
         )
-        wait = sum(s for part, s in host.parts.get(metric, {}).items() if part.category == "wait")
+        wait = waited(data, host, metric)
         if measure.seconds is not None and wait >= 0.05:
             line.append(f", {seconds(wait)} of it waiting")
         yield line
