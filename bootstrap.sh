@@ -44,17 +44,38 @@ USAGE
 # ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin
 distro_table() {
     cat <<'TABLE'
+fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc|rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|ca-certificates libstdc++|its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
+sles opensuse-leap opensuse-tumbleweed|transactional|rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
+almalinux||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||AlmaLinux
+almalinux||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||AlmaLinux
+almalinux||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||AlmaLinux
 amzn||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++|its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
 amzn||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Amazon Linux
+centos||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++|CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
+centos||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||CentOS Stream
+centos||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||CentOS Stream
 debian||12||apt|python3=python3,python3-venv|ca-certificates libstdc++6||Debian
 debian||13|default|apt|python3=python3,python3-venv|ca-certificates libstdc++6||Debian
+fedora||42||dnf|python3=python3,python3-pip python3.12=python3.12|ca-certificates libstdc++||Fedora Linux
+fedora||43|default|dnf|python3=python3,python3-pip python3.12=python3.12|ca-certificates libstdc++||Fedora Linux
+opensuse-leap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||openSUSE Leap
+opensuse-leap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||openSUSE Leap
+opensuse-leap||16|default|zypper|python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||openSUSE Leap
+ol||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Oracle Linux
+ol||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Oracle Linux
+ol||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||Oracle Linux
 rhel||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
 rhel||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
 rhel||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
+rocky||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Rocky Linux
+rocky||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Rocky Linux
+rocky||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||Rocky Linux
 sles sles_sap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
 sles sles_sap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
 sles sles_sap||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
 sles sles_sap||16||zypper|python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
+sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
+opensuse-tumbleweed||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|ca-certificates-mozilla libstdc++6||openSUSE Tumbleweed
 ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|ca-certificates libstdc++6||Ubuntu
 ubuntu||24.04|default|apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
 ubuntu||26.04||apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
@@ -211,26 +232,39 @@ os_release() {
 # older A B: whether version A is older than version B.
 older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# Sets DISTRO RELEASE MANAGER PYTHONS REQUIRED REFUSE for this machine; fails on an unknown one.
+# Sets DISTRO RELEASE MANAGER PYTHONS REQUIRED REFUSE for this machine, by the rules of bootstrap/distros.py: the
+# distro by ID, then by ID_LIKE; its release by VERSION_ID, else the nearest older one. Fails on an unknown one.
 find_distro() {
-    local word version id variants release default manager pythons required refuse title best='' fallback='' nearest='' row=''
-    version=$(os_release VERSION_ID)
+    local word version variant
+    version=$(os_release VERSION_ID) variant=$(os_release VARIANT_ID)
     for word in $(os_release ID) $(os_release ID_LIKE); do
-        while IFS='|' read -r id variants release default manager pythons required refuse title; do
-            [[ " $id " == *" $word "* ]] || continue
-            [ -z "$variants" ] || [[ " $variants " == *" $(os_release VARIANT_ID) "* ]] || continue
-            row="$title|$release|$manager|$pythons|$required|$refuse"
-            [ -z "$default" ] || fallback=$row
-            [ "$release" = "$version" ] && best=$row && break
-            [[ "$version" == "$release".* ]] && { [ -n "$best" ] && older "$release" "$(cut -d'|' -f2 <<<"$best")" || best=$row; }
-            older "$version" "$release" || nearest=$row # rows come oldest first
-        done < <(distro_table)
-        [ "$word" = "$(os_release ID)" ] || { best=''; nearest=''; } # another distro's version says nothing
-        row=${best:-${nearest:-$fallback}}
-        [ -z "$row" ] || break
+        find_release "$word" "$version" "${variant,,}" && return
+        [ -z "$DISTRO" ] || return 1
+        version='' # another distro's version says nothing
     done
+    return 1
+}
+
+find_release() { # WORD VERSION VARIANT
+    local id variants release default manager pythons required refuse title
+    local group='' row='' fitting='' length=0 rolling='' nearest='' fallback=''
+    while IFS='|' read -r id variants release default manager pythons required refuse title; do
+        [[ " $id " == *" $1 "* ]] || continue
+        [ -z "$variants" ] || { [ -n "$3" ] && [[ " $variants " == *" $3 "* ]]; } || continue
+        [ "${group:=$id|$variants}" = "$id|$variants" ] || continue # the first that fits; special variants come first
+        DISTRO=$title
+        row="$release|$manager|$pythons|$required|$refuse"
+        [ -z "$default" ] || fallback=$row
+        if [[ "$2" == "$release" || "$2" == "$release".* ]]; then
+            [ ${#release} -lt "$length" ] || { fitting=$row length=${#release}; }
+        elif [ "$release" = rolling ]; then rolling=$row
+        elif [ -n "$2" ] && ! older "$2" "$release"; then nearest=$row # rows come oldest first
+        fi
+    done < <(distro_table)
+    [[ "$2" != [0-9]* ]] || fallback=$nearest
+    row=${fitting:-${rolling:-$fallback}}
     [ -n "$row" ] || return 1
-    IFS='|' read -r DISTRO RELEASE MANAGER PYTHONS REQUIRED REFUSE <<<"$row"
+    IFS='|' read -r RELEASE MANAGER PYTHONS REQUIRED REFUSE <<<"$row"
 }
 
 # The command of the distro's package manager; fails where it is missing.
@@ -579,7 +613,7 @@ main() {
 
     choose_source
     check_source
-    if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a distro this knows"; fi
+    if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
     preflight
     if [ -z "$OMIT" ] && ! manager_command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
     begin

@@ -1,0 +1,166 @@
+"""`bootstrap.sh` without a machine: its options, its table of distros, its generated block."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bootstrap import distros, resources
+from bootstrap.errors import UnsupportedSystemError, UsageError
+from bootstrap.install import dist, shell_block
+from bootstrap.system import os_release
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SCRIPT = CHECKOUT / "bootstrap.sh"
+CAPTURES = sorted(path for path in (CHECKOUT / "tests" / "distros" / "os-release").iterdir() if path.suffix == "")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(SCRIPT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def functions(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that has the functions of bootstrap.sh."""
+    *lines, last = SCRIPT.read_text().rstrip("\n").split("\n")
+    assert last == '{ main "$@"; exit; }'
+    text = "\n".join([*lines, script])
+    return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frobnicate"], "unknown option --frobnicate"),
+        (["install"], "unknown option install"),
+        (["--prefix"], "--prefix needs a value"),
+        (["--prefix", "here"], "absolute path"),
+        (["--prefix", "/"], "absolute path"),
+        (["--prefix", "/opt/my stack"], "spaces"),
+        (["--accelerator", "tpu"], "auto, cpu or cuda"),
+        (["--iterations", "many"], "whole number"),
+        (["--dry-run", "--source", "/nowhere"], "--source /nowhere"),
+        (["--dry-run", "--source", "/usr"], "neither a checkout nor"),
+        (["--dry-run", "--source", "https://example.org/x.tar.gz"], "--sha256"),
+    ],
+)
+def test_what_is_not_understood_is_one_line_and_exit_2(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_help_names_every_option_that_is_understood() -> None:
+    text = run("--help").stdout
+    body = SCRIPT.read_text().split("parse() {")[1].split("\n}\n")[0]
+    options = set(re.findall(r"--[a-z][a-z0-9-]+", body)) - {"--ommit-dependency-installation"}
+    assert len(options) > 10
+    for option in options:
+        assert option in text, option
+
+
+def test_both_spellings_of_the_omission_are_taken() -> None:
+    for option in ("--omit-dependency-installation", "--ommit-dependency-installation"):
+        assert run("--dry-run", option).returncode == 0
+
+
+def test_the_version_is_the_projects() -> None:
+    from bootstrap import __version__
+
+    assert run("--version").stdout.strip() == f"charrnn-bootstrap {__version__}"
+
+
+def test_a_dry_run_shows_the_phases_and_touches_nothing(tmp_path: Path) -> None:
+    done = run("--dry-run", "--prefix", str(tmp_path / "stack"))
+    assert done.returncode == 0
+    assert "virtual environment" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.name)
+def test_the_script_knows_a_system_for_what_python_knows_it(capture: Path) -> None:
+    """The script and `distros.match` read the same file: they must come to the same release."""
+    release = os_release.parse(capture.read_text())
+    setup = f"""
+    os_release() {{ (unset "$1"; . {capture}; printf '%s' "${{!1-}}") }}
+    DISTRO=''; find_distro && printf '%s|%s|%s' "$MANAGER" "$RELEASE" "$REFUSE"
+    """
+    found = functions(setup)
+    try:
+        match = distros.match(release)
+    except UnsupportedSystemError:
+        assert found.returncode != 0
+        return
+    refuse = match.release.refuse or ""
+    assert found.stdout == f"{match.release.manager}|{match.release.version}|{refuse}", found.stderr
+
+
+def test_the_block_is_fresh() -> None:
+    assert shell_block.main(["--check"]) == 0
+
+
+def test_a_stale_block_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "bootstrap.sh"
+    script.write_text(SCRIPT.read_text().replace("libstdc++6", "libstdc++5"))
+    assert shell_block.main(["--check"], script) == 1
+    assert "stale" in capsys.readouterr().err
+    assert shell_block.main(["--write"], script) == 0
+    assert script.read_text() == SCRIPT.read_text()
+
+
+def test_versions_are_compared_as_versions() -> None:
+    pairs = [("2.9", "2.28"), ("2.26", "2.28"), ("15.6", "15.10")]
+    for old, new in pairs:
+        assert functions(f"older {old} {new}").returncode == 0
+        assert functions(f"older {new} {old}").returncode == 1
+        assert functions(f"older {new} {new}").returncode == 1
+
+
+def test_a_file_that_nothing_can_check_is_refused(tmp_path: Path) -> None:
+    """Fail closed: with no tool for a sha256 there is no install."""
+    file = tmp_path / "archive"
+    file.write_text("content")
+    script = f"""
+    have() {{ false; }}; PYTHON='' LOG='' OPEN='' SOURCE={file}
+    verify_sha256 {file} {"0" * 64}
+    """
+    done = functions(script)
+    assert done.returncode == 5
+    assert "nothing is installed unchecked" in done.stderr
+
+
+@pytest.mark.parametrize("tool", ["sha256sum", "shasum", "openssl"])
+def test_every_tool_for_a_sha256_comes_to_the_same(tool: str, tmp_path: Path) -> None:
+    if not shutil.which(tool):
+        pytest.skip(f"no {tool} here")
+    file = tmp_path / "archive"
+    file.write_text("content")
+    right = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+    for expected, code in ((right, 0), (right.replace("e", "f"), 5)):
+        setup = f"have() {{ [ $1 = {tool} ]; }}; PYTHON='' LOG='' OPEN='' SOURCE={file}\n"
+        assert functions(f"{setup}verify_sha256 {file} {expected}").returncode == code
+
+
+class TestDist:
+    """What `make dist` builds."""
+
+    def test_the_same_tree_gives_the_same_archive(self) -> None:
+        assert dist.archive(resources.root()) == dist.archive(resources.root())
+
+    def test_the_script_is_stamped_and_still_a_script(self, tmp_path: Path) -> None:
+        assert dist.main(["--url", "https://example.org/x/", "--output", str(tmp_path)]) == 0
+        script = tmp_path / "bootstrap.sh"
+        assert "SOURCE_URL='https://example.org/x/charrnn_bootstrap-" in script.read_text()
+        assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+        assert script.read_text().count("\n") == SCRIPT.read_text().count("\n")
+
+    @pytest.mark.parametrize("url", ["", "example.org", "https://example.org/'; rm -rf /'", "ftp://example.org"])
+    def test_what_is_no_url_is_not_stamped(self, url: str) -> None:
+        with pytest.raises(UsageError):
+            dist.stamp(SCRIPT.read_text(), url, "0" * 64)
