@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from bootstrap.hosts.base import Host
     from bootstrap.providers.aws import Aws
     from bootstrap.providers.base import Plan, Remains, Request, Watcher
     from bootstrap.providers.ec2_plan import Ec2Plan
@@ -46,12 +47,14 @@ class Ec2Provider:
         folder: Path,
         *,
         settle: float = teardown.SETTLE,
+        connect: Callable[..., Host] = SSHHost,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._aws = aws
         self._folder = folder
         self._settle = settle
+        self._connect = connect
         self._now, self._sleep = now, sleep
         self._host_keys: dict[str, keys.KeyPair] = {}
         self._machines: dict[str, Machine] = {}  # by instance id
@@ -292,7 +295,7 @@ class Ec2Provider:
         known = f"{machine.address} {self._host_keys[one.id].public}\n"
         with self._lock, (self._folder / "known_hosts").open("a") as file:
             file.write(known)
-        host = SSHHost(machine.name, target, patience=Patience(first=self._ssh_timeout))
+        host = self._connect(machine.name, target, patience=Patience(first=self._ssh_timeout))
         machine = dataclasses.replace(machine, host=host)
         self._machines[one.id] = machine
         watcher.ready(machine)

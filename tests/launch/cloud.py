@@ -98,7 +98,7 @@ class _Front:
         environ["wsgi.input"] = io.BytesIO(body)
         asked = urllib.parse.parse_qs(body.decode("latin-1"))
         target = environ.get("HTTP_X_AMZ_TARGET", "")
-        action = asked.get("Action", [target.split(".")[-1] or "?"])[0]
+        action = str(asked.get("Action", [target.split(".")[-1] or "?"])[0])
         self._faults.calls.append(action)
         if self._faults.on_call:
             self._faults.on_call(action)
@@ -158,7 +158,7 @@ class Cloud:
         self._looks = (hidden_looks, pending_looks, ending_looks)
         self._seen: Counter[str] = Counter()
         self._ending: dict[str, int] = {}
-        self._tokens: dict[str, tuple[Any, Any]] = {}
+        self._tokens: dict[Any, tuple[Any, Any]] = {}
         self._numbers = itertools.count(2)
         self._lock = threading.RLock()
         self._undo: list[tuple[Any, str, Any]] = []
@@ -188,7 +188,6 @@ class Cloud:
 
     def __exit__(self, *_: object) -> None:
         import moto.backends
-        from moto.core.base_backend import BackendDict  # noqa: F401  (makes sure that it is loaded)
 
         for host in list(self.hosts.values()):
             host.stop()
@@ -200,7 +199,7 @@ class Cloud:
         for owner, name, value in reversed(self._undo):
             setattr(owner, name, value)
         for service in ("ec2", "ssm", "sts"):
-            moto.backends.get_backend(service)[ACCOUNT].reset()  # type: ignore[index]
+            moto.backends.get_backend(service)[ACCOUNT].reset()
 
     @property
     def backend(self) -> Any:
@@ -244,7 +243,7 @@ class Cloud:
         parameters[name]  # loads moto's own first
         listed = dict.setdefault(parameters, name, [])
         listed[:] = [
-            Parameter(
+            Parameter(  # type: ignore[abstract]  # as moto itself makes them
                 account_id=ACCOUNT,
                 name=name,
                 value=value,
