@@ -76,7 +76,9 @@ class TestAsRoot:
         assert len(re.findall(r"\b[a-z]{2,}\b", text)) > 20
 
     def test_the_session_is_found_again(self) -> None:
-        assert "finished at iteration 1000" in self.bare.sh("charrnn-bootstrap logs 2>&1")
+        shown = self.bare.sh("charrnn-bootstrap logs 2>&1")
+        assert "saved /root/charrnn/cv/lm_shakespeare" in shown
+        assert "ended with exit code 0" in shown
         done = self.bare.run(["charrnn-bootstrap", "attach"])
         assert done.returncode == 2
         assert "has ended" in done.stdout
@@ -87,7 +89,8 @@ class TestAsRoot:
         assert "install" in self.bare.sh("charrnn-bootstrap report --csv")
 
     def test_a_second_run_changes_nothing_and_says_so(self) -> None:
-        state = "find /opt/charrnn -path /opt/charrnn/log -prune -o ! -name events.jsonl -printf '%p %T@ %s\\n' | sort | grep -v '^/opt/charrnn '"
+        files = "find /opt/charrnn -mindepth 1 -path /opt/charrnn/log -prune -o ! -name events.jsonl"
+        state = f"{files} -printf '%p %T@ %s\\n' | sort"
         before = self.bare.sh(state)
         done = self.bare.run([SCRIPT])
         assert done.returncode == 0, done.stdout
