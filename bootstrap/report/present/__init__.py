@@ -12,9 +12,10 @@ from bootstrap.errors import UsageError
 from bootstrap.report.present.errors import OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bootstrap.report.summary import Report
 
-FORMATS = ("table", "markdown", "csv", "json", "html", "png", "svg")
 _ENDINGS = {
     ".txt": "table",
     ".md": "markdown",
@@ -29,27 +30,33 @@ _ENDINGS = {
 
 def write(report: Report, form: str | None, *, rows: str = "auto", output: Path | None = None) -> None:
     """Write the report to `output`, or to standard output; the format is `form`, else that of the file's ending."""
-    form = form or _format_of(output)
+    form = form or format_of(output, _ENDINGS)
     if output is None and form == "table":
         _on_terminal(report, rows)
         return
     put(make(report, form, rows), output)
+    told(output)
+
+
+def told(output: Path | None) -> None:
+    """Say on standard error which file was written."""
     if output is not None:
-        print(f"wrote {output}", file=sys.stderr)
+        sys.stderr.write(f"wrote {output}\n")
 
 
-def _format_of(output: Path | None) -> str:
+def format_of(output: Path | None, endings: Mapping[str, str]) -> str:
+    """Return the format that a file's ending asks for; a table where there is no file."""
     if output is None:
         return "table"
     try:
-        return _ENDINGS[output.suffix.lower()]
+        return endings[output.suffix.lower()]
     except KeyError:
-        known = ", ".join(_ENDINGS)
+        known = ", ".join(endings)
         raise UsageError(f"what format is {output}?", remedy=f"end its name in {known}, or pass --format") from None
 
 
 def make(report: Report, form: str, rows: str = "auto") -> bytes:
-    """Return the report in one of FORMATS. What a format needs is imported only for it."""
+    """Return the report in a format. What a format needs is imported only for it."""
     if form == "json":
         from bootstrap.report.present import document  # noqa: PLC0415  (each output loads only what it needs)
 
