@@ -365,8 +365,9 @@ try_for_lock() {
 readonly APT_BUSY='Could not get lock|Unable to acquire the dpkg frontend lock|is held by process|Unable to lock directory'
 
 refresh() {
-    local attempt
+    local attempt size
     open_phase install/packages/refresh network
+    size=$(log_size)
     for attempt in 1 2 3; do
         case $MANAGER in
             apt) try_for_lock "$APT_BUSY" apt-get -q -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update ;;
@@ -376,6 +377,8 @@ refresh() {
         [ "$attempt" -eq 3 ] || { say "  the repositories did not answer as they should (attempt $attempt of 3); once more"; sleep $((attempt * 3)); }
     done
     close_phase failed
+    # The last error sums up ("some index files failed"); the first names the address.
+    UNREACHABLE=$(log_from "$size" | grep -E -m 1 'Failed to fetch|Could not resolve|Curl error|Cannot (download|retrieve|prepare)|Valid metadata not found' || what_went_wrong "$size")
     return 1
 }
 
@@ -422,7 +425,7 @@ packages() {
             return
         fi
     done
-    [ -n "$refreshed" ] || die 4 "$MANAGER could not reach its repositories: $(what_went_wrong "$size"); check the network and the repositories, then run this again"
+    [ -n "$refreshed" ] || die 4 "$MANAGER could not reach its repositories: $UNREACHABLE; check the network and the repositories, then run this again"
     die 4 "$MANAGER could not install ${missing[*]} and a Python (tried: $PYTHONS): $(what_went_wrong "$size")"
 }
 
@@ -597,7 +600,7 @@ parse() {
 
 main() {
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
-    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' UNREACHABLE='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
     DISTRO='' RELEASE='' MANAGER='' PYTHONS='' REQUIRED='' REFUSE=''
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"

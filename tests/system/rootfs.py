@@ -244,4 +244,4 @@ class Machine:
     def kill(self, process: subprocess.Popen[str]) -> None:
         """End a command with everything it started, at once, as a power cut would."""
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()

@@ -170,7 +170,7 @@ class TestCut:
         ready.sh("rm -rf /opt/charrnn/venv /opt/charrnn/state")
         process = self.during(ready, step)
         ready.run(["bash", "-c", "kill -9 -1"])  # everything on the machine but its process 1
-        process.wait()
+        process.communicate()
         done = ready.run([SCRIPT])
         assert done.returncode == 0, done.stdout
         assert f"An earlier run was cut while it did {step}" in done.stdout
@@ -181,7 +181,7 @@ class TestCut:
         ready.sh("rm -rf /opt/charrnn/venv /opt/charrnn/state")
         process = self.during(ready, "project")
         ready.run(["bash", "-c", "kill -9 -1"])
-        process.wait()
+        process.communicate()
         done = ready.run([SCRIPT, "--uninstall", "--yes"])
         assert done.returncode == 0, done.stdout
         assert untouched(ready)
@@ -204,7 +204,7 @@ def test_killed_at_any_moment_the_next_run_completes(machine: MakeMachine, tenth
         process.wait(whole * tenth / 20)
     except subprocess.TimeoutExpired:
         bare.run(["bash", "-c", "kill -9 -1"])
-        process.wait()
+    process.communicate()
     done = bare.run([SCRIPT])
     assert done.returncode == 0, done.stdout
     assert bare.run(["bash", "-c", "cd /tmp && charrnn --version"]).returncode == 0
