@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MEASURED_STEPS = 16
 """Steps of the windows that are measured: enough to see a step's cost, few enough to start soon."""
-NOISE = 1.02
+NOISE = 1.04
 """Within this factor of the fastest, the first in line is taken."""
 SMALL = 1_000_000
 """Parameters up to which PyTorch's operators stay on one thread beside the compiled kernel."""

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from charrnn.kernels.build import CompileError, library
 
 if TYPE_CHECKING:
-    from charrnn.model import ModelConfig, State
+    from charrnn.model import CharRNN, ModelConfig, State
 
 MAX_LAYERS = 64
 MAX_OUTPUTS = 1024
@@ -75,9 +75,40 @@ def load(path: Path) -> Library:
 def loaded() -> Library | CompileError:
     """This host's library, compiled now if it never was; or why there is none. Asked once a process."""
     try:
-        return load(library())
+        found = load(library())
+        verify(found)
     except CompileError as error:
         return error
+    return found
+
+
+def verify(library: Library) -> None:
+    """Compares a small window with the reference. Raises CompileError where a compiler has made something else."""
+    from charrnn.model import CharRNN, ModelConfig, reference_stack  # noqa: PLC0415 - it names the type of a stack
+
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(5, (3, 4), generator=generator)
+    for cell in ("lstm", "gru"):
+        model = CharRNN(ModelConfig(5, cell, size=18, layers=2))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.uniform_(-0.5, 0.5, generator=generator)
+        expected = _gradients(model, tokens)
+        for precision, tolerance in (("fp32", 1e-4), ("bf16", 5e-2)):
+            if precision == "fp32" or library.bf16:
+                model.stack = CompiledStack(library, precision=precision, threads=1, otherwise=reference_stack)
+                error = float((_gradients(model, tokens) - expected).norm() / expected.norm())
+                if not error <= tolerance:  # also where it is no number
+                    raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
+
+
+def _gradients(model: "CharRNN", tokens: Tensor) -> Tensor:
+    """The loss and all its gradients in one tensor."""
+    model.zero_grad()
+    loss, _ = model.loss(tokens, tokens.flip(1))
+    loss.backward()  # type: ignore[no-untyped-call]
+    parts = [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+    return torch.cat([part.flatten() for part in parts])
 
 
 class Workspaces:
