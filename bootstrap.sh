@@ -362,6 +362,39 @@ try_for_lock() {
     return "$code"
 }
 
+# Whether this runs out of cloud-init's user data: waiting for cloud-init would then never end.
+under_cloud_init() {
+    local pid=$$
+    while [ "${pid:-0}" -gt 1 ]; do
+        ! tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q cloud-init || return 0
+        pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null)
+    done
+    return 1
+}
+
+# A cloud's first boot sets repositories up and takes the package manager's lock: packages wait for its end.
+first_boot() {
+    local start code=0
+    start=$(now)
+    [ -d /run/systemd/system ] || return 0
+    if have cloud-init && ! under_cloud_init; then
+        open_phase install/first-boot wait
+        logged "$LOCK_SECONDS" cloud-init status --wait || code=$?
+        case $code in # 2: it is done, with errors that it could live with
+            0 | 2) close_phase ok ;;
+            *) close_phase failed; warn "cloud-init did not end well (exit code $code); going on" ;;
+        esac
+    fi
+    if have registercloudguest; then # SUSE has no repositories until its guest is registered
+        open_phase install/first-boot wait
+        while [ "$(systemctl is-active guestregister.service 2>/dev/null)" = activating ] && [ $(($(now | cut -d. -f1) - ${start%.*})) -lt "$LOCK_SECONDS" ]; do
+            logged 10 sleep 2
+        done
+        [ -n "$(find /etc/zypp/repos.d /etc/zypp/services.d -type f 2>/dev/null)" ] || logged "$LOCK_SECONDS" registercloudguest --force-new || code=$?
+        close_phase ok
+    fi
+}
+
 readonly APT_BUSY='Could not get lock|Unable to acquire the dpkg frontend lock|is held by process|Unable to lock directory'
 
 refresh() {
@@ -412,6 +445,7 @@ packages() {
         return
     fi
     COMMAND=$(manager_command) || unsupported "$DISTRO should have $MANAGER, and there is none"
+    first_boot
     size=$(log_size)
     refresh || refreshed=''
     for candidate in ${PYTHON:+-} $PYTHONS; do

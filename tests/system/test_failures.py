@@ -121,6 +121,17 @@ def test_no_network_says_what_was_tried(machine: MakeMachine) -> None:
     assert untouched(ready)
 
 
+def test_packages_wait_for_the_end_of_the_first_boot(machine: MakeMachine) -> None:
+    bare = machine()
+    stub = "printf '#!/bin/sh\\necho waited \"$@\"; exit 2\\n' >/usr/bin/cloud-init; chmod +x /usr/bin/cloud-init"
+    bare.sh(f"mkdir -p /run/systemd/system; {stub}")
+    done = bare.run(["unshare", "--net", SCRIPT])  # it fails later: there is no network
+    assert done.returncode == 4
+    assert "did not end well" not in done.stdout
+    assert "waited status --wait" in bare.sh("cat /opt/charrnn/log/*.log")
+    assert '"phase": "install/first-boot"' in bare.sh("cat /opt/charrnn/events.jsonl")
+
+
 def test_omitting_the_packages_lists_them_and_uses_the_python_that_is_there(machine: MakeMachine) -> None:
     bare = machine()
     done = bare.run([SCRIPT, "--ommit-dependency-installation"])
@@ -129,12 +140,14 @@ def test_omitting_the_packages_lists_them_and_uses_the_python_that_is_there(mach
     assert "no usable Python" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def ready(machine: MakeMachine) -> Machine:
+    """Return a machine that has the system packages already; the tests of cut runs share it."""
+    return machine(READY)
+
+
 class TestCut:
     """Runs that end in the middle, and the next one."""
-
-    @pytest.fixture(scope="class")
-    def ready(self, machine: MakeMachine) -> Machine:
-        return machine(READY)
 
     def during(self, ready: Machine, step: str) -> subprocess.Popen[str]:
         """Start a run and return when it does that step."""

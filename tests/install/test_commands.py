@@ -1,0 +1,240 @@
+"""The command line: what it costs to ask for help, what it says to mistakes, completion, sessions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+import cli
+from bootstrap.hosts import session as sessions
+from bootstrap.hosts.base import TIMED_OUT, CommandError, TransferError, check
+from bootstrap.hosts.local import LocalHost
+from bootstrap.install import bundle, first_stage
+from bootstrap.install.first_checkpoint import FirstCheckpoint, TrainingDiedError
+from bootstrap.install.paths import Home, Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAVY = {"torch", "numpy", "boto3", "botocore", "fabric", "paramiko", "matplotlib", "scipy", "pydantic", "rich"}
+
+
+@pytest.mark.parametrize("program", ["cli", "charrnn.cli"])
+def test_help_imports_nothing_heavy(program: str) -> None:
+    code = f"import sys, {program} as p; p.run(['--help']); print('imported:', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.rpartition("imported:")[2].split())
+    assert "click" in imported
+    assert not HEAVY & imported
+
+
+@pytest.mark.parametrize("verb", ["install", "uninstall", "completion", "attach", "logs"])
+def test_help_of_a_verb_imports_nothing_heavy(verb: str) -> None:
+    code = f"import sys, cli; cli.run(['{verb}', '--help']); print('imported:', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.rpartition("imported:")[2].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["isntall"], 2, "did you mean 'install'?"),
+        (["install", "--nope"], 2, "--nope"),
+        (["install", "--json"], 2, "--json goes with --dry-run"),
+        (["install", "--dry-run", "--accelerator", "cuda"], 3, "no NVIDIA GPU"),
+        (["uninstall", "--prefix", "/nowhere"], 2, "nothing of ours is in /nowhere"),
+        (["completion", "powershell"], 2, "powershell"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_code(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == code
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_serves_both_programs(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "_CHARRNN_COMPLETE" in script
+    assert "_CHARRNN_BOOTSTRAP_COMPLETE" in script
+
+
+@pytest.mark.parametrize(("program", "verb"), [("charrnn-bootstrap", "install"), ("charrnn", "train")])
+def test_completion_is_answered_by_the_program(program: str, verb: str) -> None:
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    path = Path(sys.executable).parent / program
+    environment = {**os.environ, variable: "bash_complete", "COMP_WORDS": f"{program} {verb[:3]}", "COMP_CWORD": "1"}
+    done = subprocess.run([path], env=environment, capture_output=True, text=True, check=False)
+    assert verb in done.stdout
+
+
+class TestLocalHost:
+    """This machine as a host."""
+
+    host = LocalHost()
+
+    def test_both_streams_lines_and_the_code(self) -> None:
+        lines: list[str] = []
+        result = self.host.run(["sh", "-c", "cat; echo err >&2; exit 3"], input=b"one\ntwo", on_line=lines.append)
+        assert (result.exit_code, result.stdout, result.stderr) == (3, "one\ntwo", "err\n")
+        assert sorted(lines) == ["err", "one", "two"]
+        assert result.tail == "err"
+
+    def test_a_time_limit_ends_what_was_started_too(self, tmp_path: Path) -> None:
+        script = f"sleep 600 & echo $! >{tmp_path}/pid; wait"
+        assert self.host.run(["sh", "-c", script], timeout=0.3).exit_code == TIMED_OUT
+        pid = (tmp_path / "pid").read_text().strip()
+        state = Path(f"/proc/{pid}/stat")
+        assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+    def test_a_daemon_that_keeps_the_pipes_open_is_not_waited_for(self) -> None:
+        result = self.host.run(["sh", "-c", "sleep 600 & echo done; echo $! >&2"], timeout=60)
+        assert result.stdout == "done\n"
+        assert result.exit_code == 0
+        subprocess.run(["kill", result.stderr.strip()], check=True)
+
+    def test_a_clean_environment_holds_nothing_of_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SECRET", "1")
+        clean = LocalHost(clean_env={"PATH": os.environ["PATH"]})
+        assert "SECRET" not in clean.run(["env"], env={"MORE": "2"}).stdout
+        assert "MORE=2" in clean.run(["env"], env={"MORE": "2"}).stdout
+
+    def test_failures_are_ours(self, tmp_path: Path) -> None:
+        with pytest.raises(CommandError, match="cannot run no-such-program"):
+            self.host.run(["no-such-program"])
+        with pytest.raises(CommandError, match="why"):
+            check(self.host, ["sh", "-c", "echo why >&2; exit 1"])
+        with pytest.raises(TransferError, match="cannot copy"):
+            self.host.put(tmp_path / "missing", PurePosixPath(tmp_path / "x"))
+
+    def test_a_copy_is_whole_and_has_its_mode(self, tmp_path: Path) -> None:
+        source, target = tmp_path / "a", tmp_path / "deep" / "b"
+        source.write_text("x")
+        self.host.put(source, PurePosixPath(target), mode=0o640)
+        assert target.read_text() == "x"
+        assert target.stat().st_mode & 0o777 == 0o640
+        assert [path.name for path in target.parent.iterdir()] == ["b"]
+
+
+@pytest.fixture
+def kinds() -> Iterator[tuple[sessions.Kind, ...]]:
+    """The kinds of session that this machine can keep."""
+    yield sessions.offer(LocalHost()).kinds
+    subprocess.run(["tmux", "-L", "charrnn", "kill-server"], capture_output=True, check=False)
+
+
+def ended(host: LocalHost, session: sessions.Session) -> sessions.State:
+    """Wait until a session has ended, by the kernel's own word where it can be had."""
+    for _ in range(2000):
+        state = sessions.state(host, session)
+        if not state.running:
+            return state
+    raise AssertionError(f"{session.name} goes on")
+
+
+@pytest.mark.parametrize("kind", ["tmux", "screen", "setsid"])
+def test_a_session_goes_on_is_found_and_tells_its_end(
+    kind: sessions.Kind, kinds: tuple[sessions.Kind, ...], tmp_path: Path
+) -> None:
+    if kind not in kinds:
+        pytest.skip(f"no {kind} here")
+    host, folder, gate = LocalHost(), PurePosixPath(tmp_path / "sessions"), tmp_path / "gate"
+    os.mkfifo(gate)
+    command = ["sh", "-c", f'echo "begun $WORD"; read line <{gate}; echo "end $line"; exit 7']
+    name = f"test-{kind}-{os.getpid()}"
+    cwd = PurePosixPath(tmp_path / "a b")
+    session = sessions.start(host, folder, name, command, cwd=cwd, env={"WORD": "it's"}, kinds=[kind])
+    with gate.open("w") as pipe:  # opens when the command reads: it has begun
+        assert sessions.state(host, session) == sessions.State(running=True)
+        assert sessions.find(host, folder) == session
+        pipe.write("go\n")
+    assert ended(host, session) == sessions.State(running=False, exit_code=7)
+    assert sessions.tail(host, session) == ["begun it's", "end go"]
+    assert (sessions.started_at(host, session) or 0) > 0
+
+
+def test_a_session_whose_processes_are_gone_is_lost(tmp_path: Path) -> None:
+    host, folder = LocalHost(), tmp_path / "train"
+    folder.mkdir()
+    process = subprocess.Popen(["true"])
+    process.wait()
+    (folder / "pid").write_text(f"{process.pid}\n")
+    session = sessions.Session("train", "setsid", PurePosixPath(folder))
+    assert sessions.state(host, session) == sessions.State(running=False, exit_code=None)
+
+
+def test_no_session_and_a_wrong_name_are_told_apart(tmp_path: Path) -> None:
+    host, folder = LocalHost(), PurePosixPath(tmp_path)
+    with pytest.raises(sessions.SessionError, match="no session was ever started"):
+        sessions.find(host, folder)
+    sessions.start(host, folder, "mine", ["true"], cwd=folder, kinds=["setsid"])
+    with pytest.raises(sessions.SessionError, match="there are: mine"):
+        sessions.find(host, folder, "yours")
+
+
+def test_training_that_dies_says_its_last_words_and_what_to_do(tmp_path: Path) -> None:
+    prefix, home, said = Prefix(tmp_path / "stack"), Home(tmp_path / "home"), list[str]()
+    program = prefix.venv / "bin" / "charrnn"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho 'charrnn: the disk is full'; exit 7\n")
+    program.chmod(0o755)
+    first = FirstCheckpoint(LocalHost(), prefix, home, said.append, 10, sleep=lambda _: None)
+    with pytest.raises(TrainingDiedError, match=r"exit code 7.*make room on the disk"):
+        first.run()
+    assert "  | charrnn: the disk is full" in said
+
+
+def test_the_bundle_is_a_wheel_that_the_first_stage_can_read(tmp_path: Path) -> None:
+    made = bundle.make(tmp_path)
+    assert bundle.pack() == made.wheel.read_bytes()
+    with zipfile.ZipFile(made.wheel) as wheel:
+        names = set(wheel.namelist())
+        assert wheel.testzip() is None
+    assert {"cli.py", "bootstrap/share/bootstrap.sh", "bootstrap/install/requirements.txt"} <= names
+    assert any(name.startswith("bootstrap/share/distros/") for name in names)
+    assert not any("__pycache__" in name for name in names)
+    assert first_stage.fingerprint(made.wheel) == first_stage.fingerprint(made.wheel)
+    command = [sys.executable, "-P", "-m", "bootstrap.install.first_stage", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(made.wheel)}
+    assert subprocess.run(command, env=environment, capture_output=True, check=False, cwd="/").returncode == 0
+
+
+def test_the_first_stage_needs_nothing_but_the_standard_library() -> None:
+    code = "import sys, bootstrap.install.first_stage; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-S", "-c", code]  # -S: no site-packages at all
+    checkout = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+
+
+def test_hosts_get_what_torch_and_the_trainer_need_and_nothing_of_the_launchers() -> None:
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+
+    text = (Path(first_stage.__file__).parent / "requirements.txt").read_text()
+    pins: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if "==" in line:
+            name, _, version = line.partition(";")[0].strip().partition("==")
+            pins.setdefault(name, []).append(version)
+    assert not {"boto3", "fabric", "paramiko", "matplotlib", "scipy", "torch"} & pins.keys()
+    wanted = [Requirement(text) for text in requires("torch") or []]
+    wanted += [Requirement(text) for text in requires("charrnn-bootstrap") or [] if 'extra == "train"' in text]
+    for requirement in wanted:
+        marker = requirement.marker
+        if requirement.name == "torch" or (marker and not marker.evaluate({"extra": "train"})):
+            continue
+        assert requirement.name in pins, requirement
+        assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), requirement
