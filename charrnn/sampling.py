@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from charrnn.blas import can_limit, one_thread
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.stepping import BLOCKS, Block, ModelStepper, prepare
 
@@ -150,7 +151,7 @@ class Sampler:
 
     So stream k is, to the letter, what one stream with that seed alone would be. Without a prime, the first
     symbol is drawn uniformly, as the original does. Networks on the CPU are stepped by `stepping.Block`s, in
-    several threads where NumPy leaves the processors to us (OPENBLAS_NUM_THREADS=1).
+    several threads, where NumPy's products can be kept to one thread each.
     """
 
     def __init__(self, model: CharRNN, choice: Choice, *, prime: NDArray[Any], seed: int = 123, count: int = 1) -> None:
@@ -169,8 +170,9 @@ class Sampler:
         else:
             first, sizes = ModelStepper(model, 1), [count]
             steppers = [ModelStepper(model, count)]
-        for symbol in prime.tolist():
-            logits = first.step(np.full(first.streams, symbol, np.intp))
+        with one_thread():
+            for symbol in prime.tolist():
+                logits = first.step(np.full(first.streams, symbol, np.intp))
         self._groups: list[_Streams] = []
         for stepper, size in zip(steppers, sizes, strict=True):
             stepper.spread(first)
@@ -180,10 +182,11 @@ class Sampler:
 
     def advance(self, length: int) -> NDArray[np.intp]:
         """The next symbols of every stream, [count, length]."""
-        if self._pool is None:
-            parts = [group.advance(length) for group in self._groups]
-        else:
-            parts = list(self._pool.map(lambda group: group.advance(length), self._groups))
+        with one_thread():
+            if self._pool is None:
+                parts = [group.advance(length) for group in self._groups]
+            else:
+                parts = list(self._pool.map(lambda group: group.advance(length), self._groups))
         return np.concatenate(parts)
 
     def pieces(self, length: int, clock: Callable[[], float] = time.perf_counter) -> Iterator[NDArray[np.intp]]:
@@ -200,7 +203,7 @@ class Sampler:
 
 
 def _threads(count: int) -> int:
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+    if not can_limit():  # products have threads of their own, and ours would be in their way
         return 1
     return max(1, min(len(os.sched_getaffinity(0)), count // _FEWEST_STREAMS_A_THREAD))
 

@@ -50,6 +50,11 @@ class Source:
         except OSError as error:
             raise CorpusError(f"cannot read {self.name}: {error.strerror or error}") from error
 
+    def close(self) -> None:
+        """Gives up the copy, if there is one."""
+        if self.spool is not None:
+            self.spool.close()
+
     def chunks(self) -> Iterator[bytes]:
         """The text's bytes, decompressed, in pieces of about 1 MiB."""
         with self.open() as file:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from charrnn.blas import one_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -303,7 +305,9 @@ def prepare(model: CharRNN) -> Network:
     parameters = {name: tensor.detach().cpu().numpy() for name, tensor in model.tensors().items()}
     if model.decoder.weight.element_size() <= 4:
         network = Network(model.config, parameters, np.float32)
-        if rounds_alike(network):
+        with one_thread():
+            alike = rounds_alike(network)
+        if alike:
             return network
     return Network(model.config, parameters, np.float64)
 

@@ -101,8 +101,8 @@ def read_corpus(
         ids = np.frombuffer(b"".join(_encode(text, found)), found.dtype)
     else:
         ids, found, messages = _cached(text, wanted, cache / "encoded")
-    if not len(ids):
-        raise CorpusError(f"there is no text in {_names(sources)} but a byte order mark")
+    for source in sources:
+        source.close()
     return EncodedCorpus(ids, found, name, text.sha256, text.size, messages)
 
 
@@ -180,6 +180,8 @@ def _choose(text: _Text, wanted: _Wanted) -> tuple[Vocabulary, tuple[str, ...]]:
         seen = _distinct_bytes(text)
     else:
         seen = _distinct_characters(text, None if wanted.vocabulary else wanted.cap)
+    if not seen:
+        raise CorpusError("there is no text but a byte order mark")
     given = wanted.vocabulary
     if given is None:
         if wanted.kind == "characters" and len(seen) > wanted.cap:

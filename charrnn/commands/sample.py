@@ -95,8 +95,6 @@ def command(name: str | None, checkpoint: str | None, device: str, **options: An
     """
     if name and checkpoint:
         raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
-    # Our streams share the processors better than NumPy's products do; it reads this when it is first imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _run(name or checkpoint, device, **options)
 
 
@@ -116,7 +114,7 @@ def _run(
     strict: bool,
     verbose: int,
 ) -> None:
-    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - after the variable above is set
+    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
     from charrnn.run import resolve_device  # noqa: PLC0415
     from charrnn.sampling import Choice, encode_prime, generate  # noqa: PLC0415
 
