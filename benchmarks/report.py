@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -39,7 +40,7 @@ def speed(runs: int, formats: list[str]) -> None:
             phases = ledger.rows("SELECT count(*) FROM phases")[0][0]
         made = time.perf_counter() - began
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
-        print(f"{runs} runs × {HOSTS} hosts, {phases:,} phases, {size:.0f} MB, made in {made:.0f} s")
+        print(f"{runs} runs of {HOSTS} hosts, {phases:,} phases, {size:.0f} MB, made in {made:.0f} s")
         for form in formats:
             output = Path(folder) / "out"
             seconds, mib = timed([sys.executable, "-m", "cli", "report", "--all", "--ledger", str(path)], form, output)
@@ -59,7 +60,7 @@ def timed(command: list[str], form: str, output: Path) -> tuple[float, float]:
 
 def coverage(experiments: int) -> None:
     chance = random.Random(20261122)
-    sources = {
+    sources: dict[str, tuple[Callable[[], float], float]] = {
         "normal": (lambda: chance.gauss(30, 3), 30.0),
         "log-normal": (lambda: math.exp(chance.gauss(3.4, 0.8)), math.exp(3.4)),
         "exponential": (lambda: chance.expovariate(1 / 30), 30 * math.log(2)),

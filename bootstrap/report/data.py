@@ -134,7 +134,7 @@ class Data:
             parameters.append(json.dumps(list(names)))
         found: dict[str, set[Any]] = {}
         for name, value in self.ledger.stream(query, parameters):
-            decoded = _cleaned(json.loads(value))
+            decoded = _fact(value)
             if isinstance(decoded, str | int | float):
                 found.setdefault(name, set()).add(decoded)
         return found
@@ -157,7 +157,7 @@ class Data:
         decoded: dict[str, Any] = {}
         for row, host_id, name, value in self.ledger.stream(query, parameters):
             if value not in decoded:
-                decoded[value] = _cleaned(json.loads(value))
+                decoded[value] = _fact(value)
             by_id[host_id].facts[name] = decoded[value]
             if name in _NUMBERS_SHOWN:
                 by_id[host_id].fact_rows[name] = row
@@ -260,7 +260,12 @@ def clean(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _cleaned(value: Any) -> Any:
+def _fact(stored: str) -> Any:
+    """Decode a fact's value; what is not JSON (a row edited by hand) stands as it is."""
+    try:
+        value = json.loads(stored)
+    except ValueError:
+        value = stored
     return clean(value) if isinstance(value, str) else value
 
 

@@ -120,15 +120,18 @@ def _document(file: Path) -> dict[str, Any]:
     return document
 
 
-def _machine(document: dict[str, Any], file: Path) -> str:
+def _told(document: dict[str, Any], name: str) -> Any:
     machine = document.get("machine")
-    host = machine.get("host") if isinstance(machine, dict) else None
-    return str(host) if host else file.stem
+    return machine.get(name) if isinstance(machine, dict) else None
+
+
+def _machine(document: dict[str, Any], file: Path) -> str:
+    return str(_told(document, "host") or file.stem)
 
 
 def _same_everywhere(name: str, document: dict[str, Any], names: Sequence[str], read: Sequence[Any]) -> bool:
-    cpus = [other.get("machine", {}).get("cpu") for (_, other), known in zip(read, names, strict=True) if known == name]
-    return all(cpu == document.get("machine", {}).get("cpu") for cpu in cpus)
+    cpus = [_told(other, "cpu") for (_, other), known in zip(read, names, strict=True) if known == name]
+    return all(cpu == _told(document, "cpu") for cpu in cpus)
 
 
 def _point(point: dict[str, Any], peaks: Sequence[dict[str, Any]], machine: str) -> Point:

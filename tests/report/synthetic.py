@@ -213,9 +213,7 @@ def run(
     return made
 
 
-def add_host(
-    ledger: Ledger, run_id: str, kind: Kind, name: str, chance: random.Random, *, spread: float = 0.05
-) -> int:
+def add_host(ledger: Ledger, run_id: str, kind: Kind, name: str, chance: random.Random, *, spread: float = 0.05) -> int:
     """A host of a launch that went well."""
     host = host_stream(kind, chance, spread=spread)
     host_id = ledger.add_host(run_id, name, kind.distro)
