@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from bootstrap.hosts.base import Result
     from bootstrap.hosts.local import Account
     from bootstrap.install.screen import Screen
+    from bootstrap.packages.base import Step
+    from bootstrap.packages.execute import Outcome as Managed
     from bootstrap.system.facts import Facts
 
 _DOWNLOAD = 1800  # seconds for a step that downloads
@@ -83,7 +85,6 @@ class Installer:
     host: LocalHost = field(default_factory=LocalHost)
     _torch: dict[str, Any] = field(default_factory=dict, init=False)
     _swapfile: str | None = field(default=None, init=False)
-    _new_packages: list[str] = field(default_factory=list, init=False)
 
     @property
     def _prefix(self) -> Prefix:
@@ -94,6 +95,7 @@ class Installer:
         self._facts()
         self._swap()
         self._packages()
+        self._driver()
         self._install_torch()
         self._links()
         self._corpora()
@@ -165,25 +167,32 @@ class Installer:
         for warning in self.plan.warnings:
             self.screen.note(f"not to be had on this distro: {warning}")
         with self._phase("packages", "mixed") as outcome:
-            if self.plan["packages"].action != "do" or self.release is None:
+            if self.plan["packages"].action != "do":
                 return
-            from bootstrap.packages.execute import Executor  # noqa: PLC0415 - only where there are packages to install
-            from bootstrap.packages.plan import manager  # noqa: PLC0415
-
-            executor = Executor(
-                manager(self.release, self.facts),
-                self.host.run,
-                self.recorder,
-                tell=self.screen.note,
-                log=self.screen.note,
-            )
-            done = executor.execute(self.plan.packages)
-            self._new_packages = done.installed
+            done = self._manage(self.plan.packages)
             outcome.detail["text"] = " ".join(done.installed) or "nothing new"
         with (self._prefix.state / "packages").open("a") as file:
             file.writelines(f"{name}\n" for name in done.installed)
         for missing in done.missing:
             self.screen.warn(f"{' '.join(missing.packages)}: {missing.reason}; {missing.without}")
+
+    def _manage(self, steps: Sequence[Step]) -> Managed:
+        """Run steps of the package manager, in the phase that is open."""
+        from bootstrap.packages.execute import Executor  # noqa: PLC0415 - only where there are packages to install
+        from bootstrap.packages.plan import manager  # noqa: PLC0415
+
+        assert self.release is not None  # noqa: S101 - an unknown distro's plan has no such steps
+        note = self.screen.note
+        chosen = manager(self.release, self.facts)
+        return Executor(chosen, self.host.run, self.recorder, tell=note, log=note).execute(steps)
+
+    def _driver(self) -> None:
+        with self._phase("driver", "mixed") as outcome:
+            if self.plan["driver"].action != "do":
+                return
+            self._manage(self.plan.driver)
+            outcome.detail["text"] = "NVIDIA's driver is installed"
+        self.screen.warn("the GPU can be used after a reboot; run the same command again then, and it is checked")
 
     def _install_torch(self) -> None:
         with self._phase("torch", "network") as outcome:

@@ -56,6 +56,17 @@ _CERTIFICATES = (  # Debian, Ubuntu, SUSE · Red Hat, Amazon · SUSE
     "/var/lib/ca-certificates/ca-bundle.pem",
 )
 
+_DRAWN = " \t\u00d7\u2570\u2500\u25b6\u251c\u2502"  # the lines that uv draws around its errors
+_REASONS = {
+    "CERTIFICATE_VERIFY_FAILED": "the index's certificate is not trusted here (a proxy's? add it to the system's)",
+    "name resolution": "the index's name cannot be resolved; check the network",
+    "Name or service not known": "the index's name cannot be resolved; check the network",
+    "Network is unreachable": "the network is unreachable",
+    "Connection refused": "the index refuses connections",
+    "timed out": "the index did not answer in time",
+    "No space left on device": "the disk is full",
+}
+
 # One process for both: importing pip out of its wheel takes longer than what it does.
 _PIP = """
 import contextlib, io, os, sys
@@ -248,10 +259,12 @@ def _pip_wheel() -> Path:
 
 
 def _last_words(output: str) -> str:
-    """Return the line of a tool's output that says what went wrong, without the lines that uv draws around it."""
-    lines = [line.strip(" \t\u00d7\u2570\u2500\u25b6\u251c") for line in output.splitlines() if line.strip()]
+    """Return what a tool's output says went wrong: its error, and behind it the network's, where that was why."""
+    lines = [line.strip(_DRAWN) for line in output.splitlines() if line.strip(_DRAWN)]
     telling = [line for line in lines if line.lower().startswith(("error", "caused by", "failed"))]
-    return (telling or lines or ["it said nothing"])[-1]
+    words = (telling or lines or ["it said nothing"])[-1]
+    reasons = [reason for sign, reason in _REASONS.items() if sign in output and sign not in words]
+    return f"{words}: {reasons[0]}" if reasons else words
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

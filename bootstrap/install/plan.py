@@ -9,6 +9,7 @@ from bootstrap.errors import ResourceError, UnsupportedSystemError
 from bootstrap.install import swap as swapping
 from bootstrap.install.paths import DEFAULT_PREFIX, LINKS, PROGRAMS, Prefix
 from bootstrap.install.torch_build import VERSION
+from bootstrap.packages import nvidia
 from bootstrap.packages import plan as packaging
 from bootstrap.system import gpu
 from bootstrap.system.software import version_key
@@ -68,6 +69,7 @@ class Plan:
     torch_mark: str
     swap: swapping.Swap
     packages: tuple[Step, ...] = ()
+    driver: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Phase:
@@ -85,7 +87,7 @@ class Plan:
             "phases": [asdict(phase) for phase in self.phases],
             "torch": {"version": VERSION, **asdict(self.torch)},
             "swap": asdict(self.swap),
-            "commands": [list(step.argv) for step in self.packages],
+            "commands": [list(step.argv) for step in (*self.packages, *self.driver)],
             "warnings": list(self.warnings),
         }
 
@@ -119,9 +121,11 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
     last = Phase(
         "first-checkpoint", "do", f"train {options.iterations} iterations on {CORPUS} in a detached session, report"
     )
+    driver = _driver(facts, release, options) if choice.driver_needed else ()
     phases = (
         Phase("swap", "do" if swap.mib else "skip", f"{swap.mib} MiB: {swap.reason}" if swap.mib else swap.reason),
         packages,
+        Phase("driver", "do" if driver else "skip", choice.reason if driver else "no driver is to be installed"),
         Phase("torch", "unchanged" if same else "do", f"torch {VERSION}, {choice.build} build: {choice.reason}"),
         Phase("links", "unchanged" if links == "unchanged" else "do", f"link {programs} into {LINKS}"),
         Phase("corpora", "unchanged" if present.corpora else "do", f"fetch {CORPUS} into {options.prefix.corpora}"),
@@ -130,7 +134,17 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
         Phase("receipt", verify, f"write {options.prefix.receipt}"),
         *([last] if options.first_checkpoint else []),
     )
-    return Plan(phases, choice, mark, swap, steps, warnings)
+    return Plan(phases, choice, mark, swap, steps, driver, warnings)
+
+
+def _driver(facts: Facts, release: Release | None, options: Options) -> tuple[Step, ...]:
+    """Plan the NVIDIA driver, where --accelerator cuda wants a GPU that has none yet."""
+    if release is None or release.nvidia is None or options.omit_packages:
+        raise UnsupportedSystemError(
+            "the GPU has no driver that torch can use, and none can be installed here",
+            remedy="install NVIDIA's driver by hand and reboot, or say --accelerator cpu",
+        )
+    return tuple(nvidia.plan(packaging.manager(release, facts), release.nvidia, facts))
 
 
 def _packages(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap import distros, resources
 from bootstrap.errors import UsageError
+from bootstrap.packages import meanings
 from bootstrap.packages.needs import NEEDS
 
 if TYPE_CHECKING:
@@ -29,7 +30,18 @@ def render(known: dict[str, Distro]) -> str:
     """
     ordered = sorted(known.values(), key=lambda distro: (not distro.identify.variant, distro.name))
     rows = [_row(distro, release) for distro in ordered for release in distro.releases.values()]
-    return "distro_table() {\n    cat <<'TABLE'\n" + "\n".join(rows) + "\nTABLE\n}\n"
+    table = "distro_table() {\n    cat <<'TABLE'\n" + "\n".join(rows) + "\nTABLE\n}\n"
+    return (
+        table
+        + "# said CAUSE: the words by which package managers tell it\nsaid() {\n    case $1 in\n"
+        + _said()
+        + "    esac\n}\n"
+    )
+
+
+def _said() -> str:
+    """Return the shell's cases of cause to pattern (grep -E), from what `bootstrap.packages.meanings` knows."""
+    return "".join(f"        {cause}) echo '{'|'.join(words)}' ;;\n" for cause, words in meanings.signs().items())
 
 
 def _row(distro: Distro, release: Release) -> str:

@@ -141,6 +141,7 @@ def test_a_host_that_has_everything_gets_only_the_stack() -> None:
     assert {phase.name: phase.action for phase in made.phases} == {
         "swap": "skip",
         "packages": "unchanged",
+        "driver": "skip",
         "torch": "do",
         "links": "do",
         "corpora": "do",
@@ -171,6 +172,17 @@ def test_missing_programs_become_packages_and_omitting_leaves_them_to_the_user()
     assert any("tmux" in step.argv for step in planned(bare).packages)
     assert planned(bare, omit_packages=True)["packages"].action == "skip"
     assert planned(bare, omit_packages=True).packages == ()
+
+
+def test_a_gpu_without_a_driver_gets_one_only_where_cuda_was_asked_for() -> None:
+    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),), kernel="6.1.0-1-amd64")
+    assert planned(facts)["driver"].action == "skip"
+    assert planned(facts).torch.build == "cpu"
+    asked = planned(facts, accelerator="cuda")
+    assert asked["driver"].action == "do"
+    assert any("linux-headers-6.1.0-1-amd64" in step.argv for step in asked.driver)
+    with pytest.raises(UnsupportedSystemError, match="by hand"):
+        planned(facts, accelerator="cuda", omit_packages=True)
 
 
 def test_cuda_without_a_gpu_is_refused() -> None:

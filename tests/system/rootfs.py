@@ -167,6 +167,7 @@ class Machine:
             target = self.root / str(certificate).lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(certificate, target)
+        self.run(["sh", "-c", "! command -v update-ca-certificates >/dev/null || update-ca-certificates"])
         return self
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
