@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -60,7 +60,7 @@ def timed(command: list[str], form: str, output: Path) -> tuple[float, float]:
 
 def coverage(experiments: int) -> None:
     chance = random.Random(20261122)
-    sources: dict[str, tuple[Callable[[], float], float]] = {
+    sources: dict[str, tuple[Any, float]] = {
         "normal": (lambda: chance.gauss(30, 3), 30.0),
         "log-normal": (lambda: math.exp(chance.gauss(3.4, 0.8)), math.exp(3.4)),
         "exponential": (lambda: chance.expovariate(1 / 30), 30 * math.log(2)),
