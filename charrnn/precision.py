@@ -21,7 +21,7 @@ from torch import Tensor
 from charrnn.atomic import write_atomically
 from charrnn.cpus import allowed_cpus
 from charrnn.errors import DeviceError
-from charrnn.kernels import CompileError, make_stack, why_not_compiled
+from charrnn.kernels import CompileError, compiled_name, make_stack, why_not_compiled
 from charrnn.kernels.build import folders, instruction_set
 from charrnn.model import CharRNN, ModelConfig, State
 
@@ -235,9 +235,8 @@ class Window:
 
 
 def machine() -> str:
-    """A key of this machine: CPU, CPUs allowed, versions, oneDNN's limit, and whether there is a compiled kernel."""
-    compiled = "no" if why_not_compiled() else "yes"
-    parts = (FORMAT, instruction_set(), allowed_cpus(), torch.__version__, compiled)
+    """A key of this machine: CPU, CPUs allowed, versions, oneDNN's limit, compiled kernels."""
+    parts = (FORMAT, instruction_set(), allowed_cpus(), torch.__version__, compiled_name())
     limits = (torch.backends.cpu.get_cpu_capability(), os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
     text = repr((parts, limits))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

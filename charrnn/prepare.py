@@ -13,7 +13,7 @@ from charrnn import corpora, precision
 from charrnn.data import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
 from charrnn.flags import Options, flags
-from charrnn.kernels import make_stack, why_not_compiled
+from charrnn.kernels import CompileError, make_stack
 from charrnn.model import CharRNN, ModelConfig
 from charrnn.optimisation import FlatParameters, initialise, make_optimiser, make_schedule
 from charrnn.run import Execution, Run, resolve_device
@@ -223,7 +223,9 @@ def _resumed_execution(saved: "Checkpoint", options: Options, given: dict[str, A
         return _choose_execution(options, saved.config)
     execution = Execution(**stored)
     resolve_device(execution.device)
-    if execution.kernel == "compiled" and why_not_compiled() is not None:
+    try:
+        make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
+    except CompileError:
         return _choose_execution(options, saved.config)  # the run has come to another host
     return execution
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KERNELS = ("compiled", "pytorch", "reference")
 
-__all__ = ["KERNELS", "CompileError", "make_stack", "why_not_compiled"]
+__all__ = ["KERNELS", "CompileError", "compiled_name", "make_stack", "why_not_compiled"]
 
 
 def why_not_compiled() -> str | None:
@@ -24,10 +24,16 @@ def why_not_compiled() -> str | None:
     return str(found) if isinstance(found, CompileError) else None
 
 
+def compiled_name() -> str:
+    """A name of the compiled kernels that this host uses, another for other ones; empty where there are none."""
+    found = loaded()
+    return "" if isinstance(found, CompileError) else found.name
+
+
 def make_stack(kernel: str, *, precision: str, threads: int) -> "Stack":
     """The stack of a kernel; precision: fp32 or bf16, of the products in training.
 
-    Raises CompileError for `compiled` where there is none.
+    Raises CompileError for `compiled` where there is none, or none in this precision.
     """
     from charrnn.model import reference_stack  # noqa: PLC0415 - the model names the type of what is made here
 
@@ -38,5 +44,7 @@ def make_stack(kernel: str, *, precision: str, threads: int) -> "Stack":
         library = loaded()
         if isinstance(library, CompileError):
             raise library
+        if precision == "bf16" and not library.bf16:
+            raise CompileError("this CPU has no products in bfloat16 that the compiled kernels could use")
         return CompiledStack(library, precision=precision, threads=threads, otherwise=operators)
     return reference_stack

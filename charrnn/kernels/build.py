@@ -111,7 +111,9 @@ def compile_into(folder: Path, compiler: list[str]) -> Path:
     """Compiles the library into a folder and gives its path. Raises CompileError with the compiler's own words."""
     output = folder / "kernels.so"
     native = "-mcpu=native" if platform.machine() == "aarch64" else "-march=native"
-    _call([*compiler, *FLAGS, native, "-shared", str(SOURCES / "kernels.c"), "-o", str(output), "-lm"])
+    # What $CC says comes later, and so counts: CC="gcc -march=x86-64-v3" gives the kernels of a CPU without AVX-512.
+    command = [compiler[0], *FLAGS, native, *compiler[1:]]
+    _call([*command, "-shared", str(SOURCES / "kernels.c"), "-o", str(output), "-lm"])
     return output
 
 

@@ -42,8 +42,13 @@ class Task(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The loaded library. granule: what sizes are rounded up to; bf16: whether it has products in bfloat16."""
+    """The loaded library.
 
+    name: of its file, see `build.key`; granule: what sizes are rounded up to; bf16: whether it has products in
+    bfloat16.
+    """
+
+    name: str
     functions: ctypes.CDLL
     granule: int
     bf16: bool
@@ -66,7 +71,7 @@ def load(path: Path) -> Library:
             getattr(functions, f"workspace_{precision}").restype = _I64
         if functions.task_bytes() != ctypes.sizeof(Task):
             raise CompileError(f"{path} was compiled from other sources")
-        return Library(functions, int(functions.granule()), bool(functions.has_bf16()))
+        return Library(path.name, functions, int(functions.granule()), bool(functions.has_bf16()))
     except (OSError, AttributeError) as error:
         raise CompileError(f"{path} cannot be loaded: {error}") from error
 
