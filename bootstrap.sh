@@ -16,8 +16,11 @@ SOURCE_SHA256=''
 
 readonly OLDEST_GLIBC=2.28           # torch's wheels are manylinux_2_28
 readonly FREE_KIB=2929688            # 3 GB: the environment is 0.9 GB, its downloads as much again, and some air
-readonly LOCK_SECONDS=600            # first-boot updates hold a package manager's lock for minutes
+readonly LOCK_SECONDS=${CHARRNN_WAIT_SECONDS:-600}       # first-boot updates hold a package manager's lock for minutes
+readonly REPOSITORY_SECONDS=${CHARRNN_WAIT_SECONDS:-300} # a cloud's own repositories may need minutes to appear
 readonly COMMAND_SECONDS=1800        # no single command of a package manager may take longer
+readonly APT_NET=(-o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
+readonly DNF_OPTIONS=(--setopt=exit_on_lock=True --setopt=retries=3 --setopt=timeout=20)
 
 usage() {
     cat <<'USAGE'
@@ -38,6 +41,9 @@ Installs the training stack in /opt/charrnn. Asks nothing. Needs root: without i
   --uninstall                remove what was installed
   --yes                      do not ask (only --uninstall asks)
   --version, --help
+
+CHARRNN_WAIT_SECONDS=N in the environment: wait at most so long for the package manager's lock (otherwise 600 s) and for
+repositories that do not answer (otherwise 300 s).
 USAGE
 }
 
@@ -80,6 +86,19 @@ ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|ca-certificates libstdc
 ubuntu||24.04|default|apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
 ubuntu||26.04||apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
 TABLE
+}
+# said CAUSE: the words by which package managers tell it
+said() {
+    case $1 in
+        disk) echo 'No space left on device|needs [0-9]+ *[KMG]i?B more space|don.t have enough free space|more space needed on' ;;
+        rights) echo 'are you root\?|superuser privileges|Root privileges are required|must be root' ;;
+        locked) echo 'Could not get lock|Unable to acquire the dpkg frontend lock|Unable to lock (the administration )?directory|already locked by|System management is locked|another copy is running|existing lock .*: another|[Ff]ailed to obtain .*lock' ;;
+        interrupted) echo 'dpkg was interrupted' ;;
+        repositories) echo 'There are no enabled repo|No repositories defined|without at least one repository' ;;
+        missing) echo 'Unable to locate package|has no installation candidate|No match for argument|Unable to find a match|No provider of .* found|not found in package names|Couldn.t find any package by|No package .* available' ;;
+        network) echo 'Failed to download metadata|Cannot download repomd|Cannot prepare internal mirrorlist|Cannot retrieve metalink|Failed to fetch|Unable to fetch some archives|repositories have not been refreshed|Valid metadata not found|Error downloading packages|Librepo error|Curl error|Download \(curl\) error|File .* not found on medium|Temporary failure resolving|Could not resolve host|Connection (timed out|refused)' ;;
+        conflict) echo 'conflicts with|conflicting requests|nothing provides|unmet dependencies|Problem: ' ;;
+    esac
 }
 # ---- generated: end
 
@@ -346,22 +365,6 @@ find_python() { # COMMAND...
     return 1
 }
 
-# try_for_lock PATTERN COMMAND...: runs it, again while its output says that another process holds the lock.
-try_for_lock() {
-    local pattern=$1 start size waiting='' code; shift
-    start=$(now)
-    while :; do
-        size=$(log_size)
-        logged "$COMMAND_SECONDS" "$@" && code=0 || code=$?
-        if [ "$code" -eq 0 ] || ! log_from "$size" | grep -Eq "$pattern"; then break; fi
-        [ -n "$waiting" ] || { waiting=yes; open_phase install/packages/lock wait; say "  waiting: another process uses the package manager: $(what_went_wrong "$size")"; }
-        [ $(($(now | cut -d. -f1) - ${start%.*})) -lt "$LOCK_SECONDS" ] || { close_phase failed; die 4 "the package manager was still in use after $LOCK_SECONDS s: $(what_went_wrong "$size")"; }
-        sleep 2
-    done
-    [ -z "$waiting" ] || close_phase ok
-    return "$code"
-}
-
 # Whether this runs out of cloud-init's user data: waiting for cloud-init would then never end.
 under_cloud_init() {
     local pid=$$
@@ -395,59 +398,186 @@ first_boot() {
     fi
 }
 
-readonly APT_BUSY='Could not get lock|Unable to acquire the dpkg frontend lock|is held by process|Unable to lock directory'
+# manager refresh | install PACKAGE...: without questions, and without waiting for locks: that is `attempt`'s.
+manager() {
+    case $MANAGER-$1 in
+        apt-refresh) logged "$COMMAND_SECONDS" apt-get -q "${APT_NET[@]}" -o Acquire::Languages=none update ;;
+        apt-install)
+            if [ -n "$(dpkg --audit 2>/dev/null; ls /var/lib/dpkg/updates 2>/dev/null)" ]; then # an earlier run was cut off
+                logged "$COMMAND_SECONDS" env DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a
+            fi
+            logged "$COMMAND_SECONDS" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -y --no-install-recommends \
+                "${APT_NET[@]}" -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 install "${@:2}" ;;
+        dnf-refresh) logged "$COMMAND_SECONDS" "$COMMAND" -y "${DNF_OPTIONS[@]}" makecache ;;
+        dnf-install) logged "$COMMAND_SECONDS" "$COMMAND" -y "${DNF_OPTIONS[@]}" --setopt=install_weak_deps=False install "${@:2}" ;;
+        zypper-refresh) logged "$COMMAND_SECONDS" zypper --non-interactive refresh ;;
+        zypper-install) logged "$COMMAND_SECONDS" zypper --non-interactive install --no-recommends --auto-agree-with-licenses "${@:2}" ;;
+    esac
+}
 
-refresh() {
-    local attempt size
-    open_phase install/packages/refresh network
-    size=$(log_size)
-    for attempt in 1 2 3; do
-        case $MANAGER in
-            apt) try_for_lock "$APT_BUSY" apt-get -q -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update ;;
-            dnf) logged "$LOCK_SECONDS" "$COMMAND" -y -q makecache ;;
-            zypper) try_for_lock 'System management is locked' zypper --non-interactive --gpg-auto-import-keys refresh ;;
-        esac && { close_phase ok; return 0; }
-        [ "$attempt" -eq 3 ] || { say "  the repositories did not answer as they should (attempt $attempt of 3); once more"; sleep $((attempt * 3)); }
+# judge refresh|install CODE SIZE: prints what the end of the manager's command means: ok, some (it is done, but a
+# repository did not answer), or why it failed. The words are those of bootstrap/packages/meanings.py.
+judge() {
+    local text word
+    text=$(log_from "$3")
+    case $MANAGER-$1-$2 in
+        *-124) echo time; return ;;
+        *-137) echo killed; return ;;
+        dnf-*-200 | zypper-*-7) echo locked; return ;;
+        zypper-*-0 | zypper-*-102 | zypper-*-103 | zypper-install-107) echo ok; return ;;
+        zypper-install-106) echo some; return ;;
+        zypper-*-6) echo repositories; return ;;
+        zypper-refresh-4) grep -q '^Some of the repositories have not been refreshed' <<<"$text" && { echo some; return; } ;;
+        apt-refresh-0)
+            if grep -Eq '^(Get|Hit):[0-9]' <<<"$text"; then
+                if grep -Eq '^Err:[0-9]|Some index files failed' <<<"$text"; then echo some; else echo ok; fi
+            elif grep -Eq '^(Err|Ign):[0-9]' <<<"$text"; then echo network
+            else echo repositories
+            fi
+            return ;;
+        dnf-refresh-0) ! grep -Eq "$(said repositories)" <<<"$text" || { echo repositories; return; }; echo ok; return ;;
+        *-0) echo ok; return ;;
+    esac
+    for word in disk rights locked repositories missing network conflict; do
+        if grep -Eq "$(said "$word")" <<<"$text"; then echo "$word"; return; fi
     done
-    close_phase failed
-    # The last error sums up ("some index files failed"); the first names the address.
-    UNREACHABLE=$(log_from "$size" | grep -E -m 1 'Failed to fetch|Could not resolve|Curl error|Cannot (download|retrieve|prepare)|Valid metadata not found' || what_went_wrong "$size")
+    echo failed
+}
+
+# attempt refresh | install PACKAGE...: sets WHY to what `judge` said, once no other process holds the lock. A phase of
+# waiting stands beside the phase of working, never inside it.
+attempt() {
+    local size code end=$(($(seconds) + LOCK_SECONDS))
+    while :; do
+        ! lock_holder >/dev/null || wait_for_lock "$end"
+        size=$(log_size)
+        if [ "$1" = refresh ]; then open_phase install/packages/refresh network; else open_phase install/packages/install mixed; fi
+        manager "$@" && code=0 || code=$?
+        WHY=$(judge "$1" "$code" "$size")
+        SAID=$(what_went_wrong "$size")
+        case $WHY in ok | some) close_phase ok ;; locked) close_phase skipped ;; *) close_phase failed ;; esac
+        [ "$WHY" = locked ] || return 0
+        wait_for_lock "$end" unseen
+    done
+}
+
+seconds() { local up; up=$(now); printf '%s' "${up%.*}"; }
+
+# lock_holder: prints who holds the manager's lock; fails where nobody is seen to. dnf 4 and zypper write their pid
+# into a file; apt and dpkg lock files, which only the kernel can tell, and Perl is essential where they are.
+lock_holder() {
+    local file pid
+    if [ "$MANAGER" = apt ]; then
+        pid=$(perl -e 'use Fcntl; for (@ARGV) {
+            open(my $file, "<", $_) or next;
+            my $asked = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0);
+            fcntl($file, F_GETLK, $asked) or next;
+            my ($kind, undef, undef, undef, $pid) = unpack("s s x4 q q i", $asked);
+            if ($kind != F_UNLCK) { print $pid; exit }
+        } exit 1' /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock /var/cache/apt/archives/lock 2>/dev/null) || return 1
+        describe "$pid"; return
+    fi
+    for file in /var/cache/dnf/metadata_lock.pid /var/cache/dnf/download_lock.pid /var/lib/dnf/rpmdb_lock.pid /run/zypp.pid; do
+        pid=''
+        [ ! -r "$file" ] || read -r pid <"$file" || true
+        if [ -n "$pid" ] && [ -d "/proc/$pid" ]; then describe "$pid"; return; fi
+    done
     return 1
 }
 
-install_packages() { # PACKAGE...
-    local code
-    open_phase install/packages/install network
-    case $MANAGER in
-        apt)
-            [ -z "$(dpkg --audit 2>/dev/null)" ] || logged "$COMMAND_SECONDS" dpkg --force-confold --configure -a
-            try_for_lock "$APT_BUSY" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout="$LOCK_SECONDS" -o Acquire::Retries=3 install "$@" ;;
-        dnf) logged "$COMMAND_SECONDS" "$COMMAND" -y --setopt=install_weak_deps=False install "$@" ;;
-        zypper)
-            try_for_lock 'System management is locked' env ZYPP_LOCK_TIMEOUT="$LOCK_SECONDS" zypper --non-interactive install --no-recommends --auto-agree-with-licenses "$@"
-            code=$?
-            case $code in 102 | 103 | 106 | 107) (exit 0) ;; *) (exit "$code") ;; esac ;;
-    esac
-    code=$?
-    if [ "$code" -eq 0 ]; then close_phase ok; else close_phase failed; fi
-    return "$code"
+describe() { # PID
+    local command=''
+    [ "$1" -le 0 ] || command=$(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | cut -c1-60)
+    if [ -n "$command" ]; then echo "pid $1 (${command% })"; else echo "another process"; fi
+}
+
+# wait_for_lock END [unseen]: until nobody holds the lock; `unseen`: the manager met one, though we may not see by whom.
+wait_for_lock() {
+    local left who
+    open_phase install/packages/lock wait
+    who=$(lock_holder) || who='another process'
+    while :; do
+        left=$(($1 - $(seconds)))
+        if [ "$left" -le 0 ]; then
+            close_phase failed
+            end_countdown
+            die 4 "the package manager's lock is still held by $who after $LOCK_SECONDS s; wait for it to end, or end it, then run this again"
+        fi
+        countdown "$left" "waiting for $who, which holds the package manager's lock"
+        sleep 1
+        who=$(lock_holder) || break
+    done
+    end_countdown
+    close_phase ok
+}
+
+# countdown SECONDS TEXT: on a terminal one line that changes, else a line every ten seconds.
+countdown() {
+    local left
+    left=$(printf '%d:%02d left' $(($1 / 60)) $(($1 % 60)))
+    if [ -t 1 ]; then printf '\r\033[K  %s: %s' "$2" "$left"; COUNTING=yes
+    elif [ -z "$COUNTING" ] || [ $(($1 % 10)) -eq 0 ]; then say "  $2: $left"; COUNTING=yes
+    fi
+}
+end_countdown() { [ -z "$COUNTING" ] || [ ! -t 1 ] || printf '\r\033[K'; COUNTING=''; }
+
+# wait_for_repositories: reads them again, with growing pauses, until they answer; fails when the time is over, which
+# is counted from the first wait on.
+wait_for_repositories() {
+    local pause=2 left next code size text="the repositories do not answer yet"
+    [ "$WHY" != repositories ] || text="no repository is set up yet"
+    [ -n "$PATIENCE" ] || PATIENCE=$(($(seconds) + REPOSITORY_SECONDS))
+    [ $((PATIENCE - $(seconds))) -gt 0 ] || return 1
+    open_phase install/packages/repositories wait
+    if [ "$WHY" = repositories ] && have registercloudguest && [ -z "$REGISTERED" ]; then
+        REGISTERED=yes # once; SUSE's guests get their repositories by it
+        logged "$LOCK_SECONDS" registercloudguest --force-new
+    fi
+    while left=$((PATIENCE - $(seconds))); [ "$left" -gt 0 ]; do
+        next=$(($(seconds) + (pause < left ? pause : left)))
+        while [ "$(seconds)" -lt "$next" ]; do countdown $((PATIENCE - $(seconds))) "$text: trying again"; sleep 1; done
+        pause=$((pause < 30 ? pause * 2 : 30))
+        size=$(log_size)
+        manager refresh && code=0 || code=$?
+        WHY=$(judge refresh "$code" "$size")
+        SAID=$(log_from "$size" | grep -E -m 1 'Failed to fetch|Could not resolve|[Cc]url.* error|Cannot (download|retrieve|prepare)|Valid metadata not found' || what_went_wrong "$size")
+        case $WHY in ok | some) end_countdown; close_phase ok; return 0 ;; esac
+    done
+    end_countdown
+    close_phase failed
+    return 1
+}
+
+# install_packages PACKAGE...: sets WHY, after waiting for repositories where that is why it failed.
+install_packages() {
+    while :; do
+        attempt install "$@"
+        case $WHY in
+            network | repositories) wait_for_repositories || return 1 ;;
+            missing) [ -n "$UNSURE" ] || return 1; UNSURE=''; wait_for_repositories || return 1 ;;
+            ok | some) return 0 ;;
+            *) return 1 ;;
+        esac
+    done
 }
 
 packages() {
-    local start size name missing=() candidate choices=() refreshed=yes
+    local start name missing=() candidate choices=()
     start=$(now)
-    open_phase install/packages mixed
     for name in $REQUIRED; do installed "$name" || missing+=("$name"); done
     for candidate in $PYTHONS; do choices+=("${candidate%%=*}"); done
     if find_python "${choices[@]}" && [ ${#missing[@]} -eq 0 ]; then
+        open_phase install/packages mixed
         close_phase unchanged
         row packages "$(since "$start")" "unchanged: what Python needs is there"
         return
     fi
     COMMAND=$(manager_command) || unsupported "$DISTRO should have $MANAGER, and there is none"
     first_boot
-    size=$(log_size)
-    refresh || refreshed=''
+    start=$(now)
+    open_phase install/packages mixed
+    attempt refresh
+    case $WHY in ok) ;; some) UNSURE=yes ;; *) wait_for_repositories || give_up_on_packages "${missing[@]}" ;; esac
     for candidate in ${PYTHON:+-} $PYTHONS; do
         set --
         [ "$candidate" = - ] || { IFS=, read -r -a choices <<<"${candidate#*=}"; set -- "${choices[@]}"; }
@@ -458,9 +588,23 @@ packages() {
             row packages "$(since "$start")" "${missing[*]} $*"
             return
         fi
+        [ "$WHY" = missing ] || [ "$WHY" = conflict ] || break
     done
-    [ -n "$refreshed" ] || die 4 "$MANAGER could not reach its repositories: $UNREACHABLE; check the network and the repositories, then run this again"
-    die 4 "$MANAGER could not install ${missing[*]} and a Python (tried: $PYTHONS): $(what_went_wrong "$size")"
+    give_up_on_packages "${missing[@]}"
+}
+
+# One line: what failed, and what to do about it.
+give_up_on_packages() {
+    local again='then run this again'
+    case $WHY in
+        network) die 4 "$MANAGER could not reach its repositories: $SAID; check the network and the repositories, $again" ;;
+        repositories) die 4 "$MANAGER could not reach its repositories: none is set up; set up the repositories of $DISTRO, $again" ;;
+        disk) die 6 "$MANAGER: no space left on the disk: $SAID; free some space, $again" ;;
+        killed) die 6 "$MANAGER was killed (exit code 137): most likely the machine ran out of memory; use one with more memory, or add swap, $again" ;;
+        time) die 4 "$MANAGER did not end within $COMMAND_SECONDS s; look at the log and the repositories, $again" ;;
+        missing) die 4 "$MANAGER could not install $* and a Python (tried: $PYTHONS): no repository has it: $SAID; install a Python 3.11 to 3.14 by hand, then run this again with --omit-dependency-installation" ;;
+        *) die 4 "$MANAGER could not install $* and a Python (tried: $PYTHONS): $SAID; look at the log, mend it, $again" ;;
+    esac
 }
 
 omitted_packages() {
@@ -634,7 +778,7 @@ parse() {
 
 main() {
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
-    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' UNREACHABLE='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
     DISTRO='' RELEASE='' MANAGER='' PYTHONS='' REQUIRED='' REFUSE=''
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"

@@ -37,8 +37,8 @@ _SIGNS = (
         Meaning("error", "disk", "no space left on the disk", _SPACE),
         (
             "No space left on device",
-            r"needs \d+\s*[KMG]i?B more space",
-            "don't have enough free space",
+            r"needs [0-9]+ *[KMG]i?B more space",
+            "don.t have enough free space",
             "more space needed on",
         ),
     ),
@@ -52,6 +52,7 @@ _SIGNS = (
             "Could not get lock",
             "Unable to acquire the dpkg frontend lock",
             "Unable to lock (the administration )?directory",
+            "already locked by",
             "System management is locked",
             "another copy is running",
             "existing lock .*: another",
@@ -75,7 +76,7 @@ _SIGNS = (
             "Unable to find a match",
             "No provider of .* found",
             "not found in package names",
-            "Couldn't find any package by",
+            "Couldn.t find any package by",
             "No package .* available",
         ),
     ),
@@ -124,6 +125,11 @@ _NAMES = re.compile(
     r"|No package (\S+) available"
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def signs() -> dict[str, tuple[str, ...]]:
+    """Return cause → words, in the order in which they are looked for: extended regular expressions of grep, too."""
+    return {sign.meaning.cause: sign.words for sign in _SIGNS}
 
 
 def meaning(kind: Kind, argv: Sequence[str], exit_code: int, output: str) -> Meaning:

@@ -107,7 +107,7 @@ def test_the_second_of_two_runs_names_the_first(machine: MakeMachine) -> None:
 
 
 def test_no_network_says_what_was_tried(machine: MakeMachine) -> None:
-    offline = ["unshare", "--net", SCRIPT]
+    offline = ["env", "CHARRNN_WAIT_SECONDS=3", "unshare", "--net", SCRIPT]
     bare = machine().run(offline)
     assert bare.returncode == 4
     assert "apt could not reach its repositories" in bare.stdout
