@@ -8,6 +8,8 @@ that died silently is noticed. A lost connection is opened again; what ran on th
 
 from __future__ import annotations
 
+import logging
+import re
 import shlex
 import socket
 import stat
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _T = TypeVar("_T")
+
+# paramiko logs a traceback for each connection that fails; what there is to say is said by `explain`.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE = 10  # seconds
 UNANSWERED = 30  # seconds that sent data may stay unacknowledged before the connection is given up
@@ -77,6 +83,8 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         )
 
 
+# What paramiko says of a peer that is silent: which of it depends on which of its time limits ends first.
+_SILENT = re.compile(r"banner|time(d )?out|negotiation failed|no existing session|^$", re.IGNORECASE)
 _KNOW_IT = "log in once with ssh to store it, or write it as host_key in the inventory"
 
 
@@ -340,7 +348,7 @@ def _explain_network(error: BaseException, where: str) -> SSHError | None:
         remedy = "check the security group, the route, and your own address (--ssh-from)"
         return SSHError(f"{where} does not answer", kind="unreachable", remedy=remedy)
     if isinstance(error, (paramiko.SSHException, EOFError)):
-        if "banner" in str(error).lower() or isinstance(error, EOFError) or "timeout" in str(error).lower():
+        if not isinstance(error, paramiko.ssh_exception.IncompatiblePeer) and _SILENT.search(str(error)):
             message = f"{where} takes the connection, but its sshd says nothing"
             return SSHError(message, kind="hung", remedy="look at the host's console, or reboot it")
         return SSHError(f"{where}: SSH failed: {error}", kind="ssh")

@@ -7,6 +7,7 @@ removed and looked for again.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -132,7 +133,8 @@ class Fleet:
         host.machine = machine
         self._ledger.update_host(host.row, address=machine.address, provider_id=machine.id, status="running")
         host.begin("launch/ssh", "wait")
-        self._pool.submit(self._work, host, machine)
+        with contextlib.suppress(RuntimeError):  # the launch was stopped meanwhile
+            self._pool.submit(self._work, host, machine)
 
     def failed(self, name: str, error: ProviderError) -> None:
         """See `Watcher.failed`."""
@@ -213,7 +215,7 @@ class Fleet:
     def _work(self, host: HostRun, machine: Machine) -> None:
         """Do everything that is done on one host. Every way out is written down."""
         assert machine.host is not None  # noqa: S101  (ready means it can be reached)
-        context = self._context(machine)
+        context = self._context(machine)  # a few values and paths: nothing that could fail
         context.on_phase = lambda phase: self._phase(host, phase)
         context.on_line = lambda text: self._line(host, text)
         context.stopped = self._stop.is_set
@@ -263,6 +265,7 @@ class Fleet:
     def _again(self, host: HostRun) -> None:
         host.spot_left -= 1
         host.machine = None
+        self._board.phase(host.name, "starting")
         self._board.note(host.name, "AWS took the spot instance back: starting another")
         host.begin("launch/create", "wait")
         threading.Thread(target=self._create, args=([host.name],), name="create again", daemon=True).start()

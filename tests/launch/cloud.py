@@ -74,6 +74,7 @@ class Faults:
     """Errors to answer with, by action; and what was asked."""
 
     queued: dict[str, list[tuple[str, str, int]]] = field(default_factory=lambda: defaultdict(list))
+    lost: Counter[str] = field(default_factory=Counter)  # answers that get lost: the call is done, and 500 comes back
     full_zones: dict[str, str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     on_call: Callable[[str], None] | None = None
@@ -90,10 +91,21 @@ class Faults:
 class _Front:
     """In front of moto: counts calls, and answers with the errors that are queued."""
 
-    def __init__(self, app: Any, faults: Faults) -> None:
-        self._app, self._faults = app, faults
+    def __init__(self, app: Any, faults: Faults, busy: threading.Condition) -> None:
+        self._app, self._faults, self._busy = app, faults, busy
+        self.under_way = 0
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Any:
+        with self._busy:
+            self.under_way += 1
+        try:
+            return self._answer(environ, start)
+        finally:
+            with self._busy:
+                self.under_way -= 1
+                self._busy.notify_all()
+
+    def _answer(self, environ: dict[str, Any], start: Any) -> Any:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
         asked = urllib.parse.parse_qs(body.decode("latin-1"))
@@ -107,6 +119,10 @@ class _Front:
             fault = self._full(asked)
         if fault is None and action in ("GetProducts", "GetServiceQuota"):
             fault = ("AccessDeniedException", "moto has no such service", 400)
+        if fault is None and self._faults.lost[action] > 0:
+            self._faults.lost[action] -= 1
+            b"".join(self._app(environ, lambda *_: None))
+            fault = ("InternalError", "the answer got lost", 500)
         if fault is None:
             return self._app(environ, start)
         code, message, status = fault
@@ -170,7 +186,8 @@ class Cloud:
         from werkzeug.serving import WSGIRequestHandler, make_server
 
         self._patch()
-        app = _Front(DomainDispatcherApplication(create_backend_app), self.faults)
+        self._busy = threading.Condition()
+        app = self._front = _Front(DomainDispatcherApplication(create_backend_app), self.faults, self._busy)
 
         class Quiet(WSGIRequestHandler):
             def log_request(self, *_: Any) -> None:
@@ -233,6 +250,17 @@ class Cloud:
             "key pairs": list(backend.key_pairs),
             "hosts": list(self.hosts),
         }
+
+    def settle(self) -> None:
+        """Wait until what was asked for has happened: a call that was on its way when its caller died, and boots."""
+        self._server_idle()
+        for thread in self._threads:
+            thread.join()
+
+    def _server_idle(self) -> None:
+        with self._busy:
+            while self._front.under_way:
+                self._busy.wait()
 
     def publish(self, name: str, value: str) -> None:
         """Set a public SSM parameter; put_parameter refuses names under /aws/service."""
