@@ -16,6 +16,7 @@ from bootstrap.errors import InstallError, ResourceError
 from bootstrap.hosts.base import CommandError
 from bootstrap.hosts.local import LocalHost, account
 from bootstrap.install import pip_settings, receipt, torch_build
+from bootstrap.install.first_stage import last_words
 from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
 from bootstrap.install.plan import CORPUS, Options, Plan, Present, corpus_file
 from bootstrap.install.receipt import Receipt
@@ -218,7 +219,7 @@ class Installer:
                 result = self._call(command, env, timeout=_DOWNLOAD)
                 if not result.ok:
                     Steps(prefix).abandon()
-                    tried.append((attempt, _why(result)))
+                    tried.append((attempt, last_words(result.stderr or result.stdout)))
                     continue
             self._torch = {
                 "version": torch_build.VERSION,
@@ -363,15 +364,6 @@ OURS = frozenset(
     }
 )
 """Everything that an install makes under its prefix, by name."""
-
-
-def _why(result: Result) -> str:
-    """Return the line of uv's output that says what was wrong."""
-    lines = [
-        line.strip(" \t\u00d7\u2570\u2500\u25b6\u251c\u2502") for line in result.stderr.splitlines() if line.strip()
-    ]
-    telling = [line for line in lines if line.startswith(("error", "Caused by", "Failed", "Because"))]
-    return (telling or lines or [result.tail])[-1]
 
 
 def _lines(path: Path) -> list[str]:

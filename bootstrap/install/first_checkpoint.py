@@ -68,6 +68,11 @@ class FirstCheckpoint:
             "--checkpoint-dir",
             str(self.home.checkpoints),
         ]
+        offered = sessions.offer(self.host)
+        if offered.killed_at_logout and offered.kinds[0] != "systemd-run":
+            self.say(
+                "  warning: this system ends your processes at logout; sudo loginctl enable-linger keeps them alive"
+            )
         self.session = sessions.start(
             self.host,
             self._path(self.home.sessions),
@@ -75,6 +80,7 @@ class FirstCheckpoint:
             command,
             cwd=self._path(self.home.root),
             env={"PYTHONUNBUFFERED": "1"},
+            kinds=offered.kinds,
         )
         self.say(f"Training in a detached session ({self.session.kind}): charrnn train --iterations {self.iterations}")
         return self._wait(self.session, marker)

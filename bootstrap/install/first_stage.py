@@ -205,7 +205,7 @@ class FirstStage:
             )
         if done.returncode != 0:
             seconds = time.monotonic() - started
-            raise InstallError(f"{name} failed after {seconds:.0f} s: {_last_words(done.stdout)}")
+            raise InstallError(f"{name} failed after {seconds:.0f} s: {last_words(done.stdout)}")
 
 
 def fingerprint(source: Path) -> str:
@@ -258,7 +258,7 @@ def _pip_wheel() -> Path:
     )
 
 
-def _last_words(output: str) -> str:
+def last_words(output: str) -> str:
     """Return what a tool's output says went wrong: its error, and behind it the network's, where that was why."""
     lines = [line.strip(_DRAWN) for line in output.splitlines() if line.strip(_DRAWN)]
     telling = [line for line in lines if line.lower().startswith(("error", "caused by", "failed"))]

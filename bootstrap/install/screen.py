@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from bootstrap.install.pip_settings import without_credentials
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -37,5 +39,5 @@ class Screen:
                 file.write(f"{text}\n")
 
     def command(self, argv: Sequence[str]) -> None:
-        """Note a command that is about to run."""
-        self.note(f"$ {' '.join(argv)}")
+        """Note a command that is about to run, without the passwords that URLs may hold."""
+        self.note(f"$ {' '.join(without_credentials(word) for word in argv)}")
