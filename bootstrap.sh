@@ -212,7 +212,7 @@ as_root() {
     for name in "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"; do
         [ -z "${PIP_CONFIG_FILE+set}" ] && [ -r "$name" ] && pass+=("PIP_CONFIG_FILE=$name") && break
     done
-    exec sudo -- env "${pass[@]}" bash "$folder/$(basename "$0")" "$@"
+    exec sudo -- env ${pass[@]+"${pass[@]}"} bash "$folder/$(basename "$0")" "$@"
 }
 
 take_lock() {
@@ -784,7 +784,7 @@ main() {
     parse "$@"
     if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then choose_source; check_source; show_plan; return; fi
     as_root "$@"
-    export LC_ALL=C.UTF-8
+    export LC_ALL=C.UTF-8 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # su leaves these out, and dpkg needs them
     umask 022
     trap cleanup EXIT
     trap 'interrupted 130' INT

@@ -109,7 +109,7 @@ class FirstStage:
         self._project(settings)
 
     def _python(self) -> None:
-        mark = f"{sys.version.split()[0]} {sys.executable}"
+        mark = f"{sys.version_info.major}.{sys.version_info.minor} {sys.executable}"  # a newer patch release serves too
         started = uptime()
         with self._recorder.phase("install/python", "disk") as outcome:
             if self._steps.done("python") == mark:
@@ -119,7 +119,7 @@ class FirstStage:
                 self._steps.reset()  # the system's Python is another one now
             with self._steps.changing("python", mark):
                 venv.EnvBuilder(symlinks=True, with_pip=False).create(self._prefix.venv)
-        self._screen.row("python", uptime() - started, mark)
+        self._screen.row("python", uptime() - started, f"{sys.version.split()[0]}, {sys.executable}")
 
     def _uv(self, version: str) -> PipSettings:
         started = uptime()

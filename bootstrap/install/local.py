@@ -72,6 +72,7 @@ def install(options: Options, *, log: Path | None, started: float | None) -> int
         raise UsageError("must be root", remedy=f"sudo {prefix.venv}/bin/charrnn-bootstrap install")
     if not prefix.python.exists():
         raise UsageError(f"there is no environment in {prefix.root} yet", remedy="bootstrap.sh makes it")
+    os.umask(0o022)  # the stack serves every user
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     with held():
@@ -158,7 +159,7 @@ class _Run:
     def _go_on(self, home: Home) -> None:
         rows = (
             ("sample from it", "charrnn sample"),
-            ("train on from it", "charrnn train --resume --iterations 5000"),
+            ("train on from it", f"charrnn train --resume --iterations {5 * self.options.iterations}"),
             ("watch the session", "charrnn-bootstrap logs --follow, or charrnn-bootstrap attach"),
             ("see the times again", "charrnn-bootstrap report"),
         )
