@@ -1,0 +1,115 @@
+"""The README's first command, unchanged, on a bare host of each family: to the first checkpoint, twice, and away."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts import driving
+
+if TYPE_CHECKING:
+    from tests.hosts.driving import MakeReady
+    from tests.lab.hosts import Host
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800), pytest.mark.xdist_group("hosts")]
+
+LOGS = ("/opt/charrnn/log", "/opt/charrnn/events.jsonl", "/var/log")
+USERS = ("/root", "/home")
+PACKAGES = (
+    "/usr/",
+    "/var/lib/",
+    "/var/cache/",
+    "/etc/",
+    "/var/log",
+    "/.cache",
+    "/var/tmp",
+    "/var/spool",
+    "/run",
+    "/srv",
+    "/lib",
+)
+"""Where distros' packages put their files; /usr/local is nobody's but ours and the user's."""
+
+
+def first_command(host: Host) -> str:
+    """Run it as people do: as the login user, who has sudo, in the checkout. Return what it said."""
+    user = None if host.distro == "debian12" else host.user
+    done = driving.run(host, "--first-checkpoint", user=user)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("distro", ["amzn2023", "sles15", "rhel9", "ubuntu2404", "debian12"])
+def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: str) -> None:
+    host = ready(distro)
+    before = driving.listing(host)
+
+    said = first_command(host)
+
+    assert "val" in said
+    home = "/root" if distro == "debian12" else f"/home/{host.user}"
+    checkpoints = list((host.up / home[1:] / "charrnn/cv").glob("lm_shakespeare_epoch*"))
+    assert checkpoints, said
+    assert {path.stat().st_uid for path in checkpoints} == {(host.root / home[1:]).stat().st_uid}
+    for phase in ("install", "install/packages", "install/torch", "install/verify"):
+        assert driving.spans(host, phase)[-1].status == "ok", phase
+
+    first, receipt = driving.listing(host, without=(*LOGS, *USERS)), driving.receipt(host)
+    again = driving.run(host)
+    assert again.exit_code == 0, again.output
+    assert driving.differences(first, driving.listing(host, without=(*LOGS, *USERS))) == []
+    assert driving.receipt(host) == receipt
+
+    gone = driving.run(host, "--uninstall --yes")
+    assert gone.exit_code == 0, gone.output
+    left = driving.differences(before, driving.listing(host))
+    ours = [path for path in left if not path.startswith((*USERS, *PACKAGES)) and f"{path}/" not in PACKAGES]
+    ours = [path for path in ours if path not in ("/usr", "/var", "/etc")]
+    ours += [path for path in left if path.startswith("/usr/local/")]
+    assert ours == []
+    assert list((host.up / home[1:] / "charrnn/cv").glob("lm_*")), "the user's own files stay"
+
+
+def test_where_the_packages_are_there_already_uninstall_leaves_nothing_at_all(ready: MakeReady) -> None:
+    host = ready("rhel9")
+    done = host.run("dnf -y -q install python3.11 python3.11-pip ca-certificates libstdc++ curl tmux git")
+    assert done.exit_code == 0, done.output
+    before = driving.listing(host)
+
+    done_install = driving.run(host)
+    assert done_install.exit_code == 0, done_install.output
+    assert [span.status for span in driving.spans(host, "install/packages")] == ["unchanged", "unchanged"]
+    gone = driving.run(host, "--uninstall --yes")
+
+    assert gone.exit_code == 0, gone.output
+    left = [path for path in driving.differences(before, driving.listing(host)) if not path.startswith("/root")]
+    assert [path for path in left if path not in ("/opt", "/usr/local/bin", "/var", "/var/log")] == []
+
+
+def test_waiting_for_the_lock_is_not_billed_as_installing(ready: MakeReady) -> None:
+    host = ready("sles15")
+    holder = host.popen("sleep infinity & echo $! >/run/zypp.pid; wait")
+    countdown: list[str] = []
+
+    def release(line: str) -> None:
+        if "holds the package manager's lock" in line:
+            countdown.append(line)
+            if len(countdown) == 2:
+                host.run("kill $(cat /run/zypp.pid)")
+
+    with holder:
+        done = driving.run(host, on_line=release)
+
+    assert done.exit_code == 0, done.output
+    assert "sleep infinity" in countdown[0]
+    report = host.run("charrnn-bootstrap report --json --rows phases", timeout=120)
+    assert report.exit_code == 0, report.output
+    assert json.loads(report.output)
+    (lock,) = driving.spans(host, "install/packages/lock")
+    assert lock.status == "ok"
+    assert lock.end - lock.start > 0
+    for other in driving.spans(host):
+        if other.path.startswith("install/packages/") and other != lock:
+            assert other.end <= lock.start or lock.end <= other.start, "they do not overlap"
