@@ -1,6 +1,8 @@
 """`charrnn train`: parse, call, present."""
 
+import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterable
@@ -75,13 +77,21 @@ def _shown(flag: Flag) -> str:
 
 
 class StopRequest:
-    """Notes the first Ctrl-C or SIGTERM, so that the loop can save first; the second one ends the process."""
+    """Notes what asks the run to stop, so that the loop can save first: a signal, or output that nobody reads.
+
+    A second signal ends the process at once. A signal that is ignored (nohup) stays ignored.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.getsignal(number) for number in self.SIGNALS}
+        for number, handler in self._before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,11 +100,21 @@ class StopRequest:
 
     def _note(self, number: int, _frame: object) -> None:
         self.signal = number
-        os.write(2, b"\ncharrnn: stopping after this step; once more stops without saving\n")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, b"\ncharrnn: stopping after this step; once more stops without saving\n")
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
     def __call__(self) -> bool:
         return self.signal is not None
+
+    def say(self, text: str) -> None:
+        """Writes a line; where it cannot be written (a closed pipe or terminal), the run is to stop and save."""
+        try:
+            click.echo(text)
+        except OSError:
+            self.signal = self.signal or signal.SIGPIPE
+            # What is still in the buffer would fail again when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe(run: "Run") -> Iterable[str]:
@@ -103,8 +123,9 @@ def _describe(run: "Run") -> Iterable[str]:
     batches = "/".join(str(len(part)) if part is not None else "0" for part in parts)
     layers = f"{config.layers} layer{'s' * (config.layers > 1)} of {config.size}"
     yield f"{config.cell}, {layers}, {run.model.parameter_count():,} parameters"
+    symbols = len(run.vocabulary)
     yield (
-        f"{run.corpus['name']}: {run.corpus['characters']:,} characters, {len(run.vocabulary)} symbols; "
+        f"{run.corpus['name']}: {run.corpus['characters']:,} characters, {symbols} symbol{'s' * (symbols != 1)}; "
         f"{splits.kind} split, {batches} batches (train/validation/test)"
     )
     how = run.execution
@@ -138,10 +159,10 @@ def command(resume: str | None, **given: Any) -> None:
     for line in _describe(run):
         _say(line)
     wanted = sys.stdout.isatty() if run.options.progress is None else run.options.progress
-    bar = Bar(sys.stdout) if wanted else None
-    callbacks = [bar or Lines(_say), FirstCheckpoint(run.directory, started_at, now)]
     with StopRequest() as stop:  # before, there is nothing to save
-        outcome = api.execute(run, callbacks, report=_say if bar is None else bar.say, should_stop=stop)
+        bar = Bar(sys.stdout) if wanted else None
+        callbacks = [bar or Lines(stop.say), FirstCheckpoint(run.directory, started_at, now)]
+        outcome = api.execute(run, callbacks, report=stop.say if bar is None else bar.say, should_stop=stop)
     _present(run, outcome, stop.signal)
 
 
@@ -152,7 +173,11 @@ def _say(text: str) -> None:
 def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
     where = outcome.checkpoint
     if outcome.reason == "interrupted":
-        saved = f"saved {where}; go on with charrnn train --resume {where}" if where else "nothing to save yet"
+        saved = (
+            f"saved {where}; go on with charrnn train --resume {shlex.quote(str(where))}"
+            if where
+            else "nothing to save yet"
+        )
         raise InterruptError(
             f"stopped at iteration {run.iteration:,}: {saved}", exit_code=128 + (number or signal.SIGINT)
         )
@@ -161,4 +186,4 @@ def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
     best = ""
     if where is not None and run.best_name not in (None, where.name):
         best = f"; the best loss is that of {run.directory / str(run.best_name)}"
-    _say(f"finished at iteration {run.iteration:,}{best}; write with it: charrnn sample {where}")
+    _say(f"finished at iteration {run.iteration:,}{best}; write with it: charrnn sample {shlex.quote(str(where))}")
