@@ -248,9 +248,10 @@ class Options:
     )
     schedule: str = _flag(
         "decay",
-        "decay: by a factor every so many epochs; cosine: to --min-learning-rate at the end of the run; constant",
+        "decay: by a factor every so many epochs; cosine: along half a cosine to --min-learning-rate at the end of the "
+        "run; trapezoid: constant, then straight down to it over the last --cooldown of the run; constant",
         OPTIMISATION,
-        choices=("decay", "cosine", "constant"),
+        choices=("decay", "cosine", "trapezoid", "constant"),
     )
     learning_rate_decay: float = _flag(
         0.97,
@@ -270,7 +271,8 @@ class Options:
     learning_rate_decay_every: int = _flag(
         1, "epochs between two decays", OPTIMISATION, torch_rnn="lr_decay_every", minimum=1
     )
-    min_learning_rate: float = _flag(0.0, "where a cosine ends", OPTIMISATION, minimum=0)
+    min_learning_rate: float = _flag(0.0, "where a cosine or a trapezoid ends", OPTIMISATION, minimum=0)
+    cooldown: float = _flag(0.3, "share of the run in which a trapezoid falls", OPTIMISATION, minimum=0, maximum=1)
     warmup: int = _flag(0, "iterations over which the step size grows from 0", OPTIMISATION, minimum=0)
     decay_rate: float = _flag(
         0.95,

@@ -183,10 +183,17 @@ def make_schedule(options: Options, *, per_epoch: int, total: int) -> Callable[[
         low = min(options.min_learning_rate, options.learning_rate)
         return low + (options.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * share))
 
+    def trapezoid(iteration: int) -> float:
+        span = max(1.0, total * options.cooldown)
+        left = min(1.0, max(0, total - iteration) / span)
+        low = min(options.min_learning_rate, options.learning_rate)
+        return low + (options.learning_rate - low) * left
+
     def constant(_iteration: int) -> float:
         return options.learning_rate
 
-    shape = {"decay": decayed, "cosine": cosine, "constant": constant}[options.schedule]
+    shapes = {"decay": decayed, "cosine": cosine, "trapezoid": trapezoid, "constant": constant}
+    shape = shapes[options.schedule]
 
     def rate(iteration: int) -> float:
         grown = min(1.0, iteration / options.warmup) if options.warmup else 1.0

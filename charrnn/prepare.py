@@ -133,7 +133,7 @@ def changed_options(saved: dict[str, Any], given: dict[str, Any]) -> tuple[Optio
                 f"{flag.option} is {was} in the run to be resumed and cannot become {value}: begin a new run "
                 "with --init-from"
             )
-        longer = name in ("iterations", "max_epochs") and stored.get("schedule") != "cosine"
+        longer = name in ("iterations", "max_epochs") and stored.get("schedule") not in ("cosine", "trapezoid")
         if not flag.free and not longer:
             notes.append(f"{flag.option} becomes {value} (it was {was}) from here on")
     if "max_epochs" in given:

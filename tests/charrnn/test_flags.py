@@ -185,6 +185,7 @@ class TestResumedOptions:
     def test_the_same_value_is_no_change(self) -> None:
         assert changed_options(self.saved, {"rnn_size": 128})[1] == ()
 
-    def test_the_end_of_a_cosine_is_part_of_the_computation(self) -> None:
-        _, notes = changed_options({**self.saved, "schedule": "cosine"}, {"iterations": 99})
+    @pytest.mark.parametrize("schedule", ["cosine", "trapezoid"])
+    def test_the_end_of_a_schedule_is_part_of_the_computation(self, schedule: str) -> None:
+        _, notes = changed_options({**self.saved, "schedule": schedule}, {"iterations": 99})
         assert len(notes) == 1

@@ -132,6 +132,21 @@ class TestSchedules:
         assert rate(110) == pytest.approx(0.1)
         assert rate(500) == pytest.approx(0.1)
 
+    def test_trapezoid(self) -> None:
+        options = resolve(
+            {"schedule": "trapezoid", "learning_rate": 1.0, "min_learning_rate": 0.2, "warmup": 10, "cooldown": 0.25}
+        )
+        rate = make_schedule(options, per_epoch=7, total=200)
+        assert rate(5) == pytest.approx(0.5)
+        assert {rate(i) for i in range(10, 151)} == {1.0}
+        assert rate(175) == pytest.approx(0.6)
+        assert rate(200) == pytest.approx(0.2)
+        assert rate(500) == pytest.approx(0.2)
+
+    def test_trapezoid_without_a_cooldown_is_constant_to_the_end(self) -> None:
+        rate = make_schedule(resolve({"schedule": "trapezoid", "cooldown": 0.0}), per_epoch=7, total=9)
+        assert [rate(i) for i in range(1, 9)] == [2e-3] * 8
+
     def test_constant(self) -> None:
         rate = make_schedule(resolve({"schedule": "constant"}), per_epoch=1, total=9)
         assert {rate(i) for i in range(1, 10)} == {2e-3}
