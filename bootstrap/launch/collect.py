@@ -6,10 +6,12 @@ import contextlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from bootstrap import distros
 from bootstrap import events as streams
-from bootstrap.errors import HostError
+from bootstrap.errors import HostError, UnsupportedSystemError
 from bootstrap.install.paths import DEFAULT_PREFIX, Prefix
 from bootstrap.playbook.run import FOLDER
+from bootstrap.system import os_release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,15 @@ def events(host: Host, prefix: Prefix | None = None) -> list[Event]:
     path = (prefix or Prefix(DEFAULT_PREFIX)).events
     read = host.run(["sh", "-c", 'cat "$1" 2>/dev/null', "sh", str(path)], timeout=60)
     return list(streams.parse(read.stdout.splitlines()))
+
+
+def distro(host: Host) -> str:
+    """Ask a host what it is: the name of its distro here, else its own ID. Raises HostError."""
+    found = os_release.parse(host.run(["cat", "/etc/os-release"], timeout=60).stdout)
+    try:
+        return distros.match(found).distro.name
+    except UnsupportedSystemError:
+        return found.id or "unknown"
 
 
 def merged(installed: list[Event], steps: list[Event]) -> list[Event]:

@@ -226,6 +226,8 @@ class Fleet:
             if isinstance(machine.host, SSHHost):
                 machine.host.connect()
             host.finish("ok")
+            if machine.distro == "unknown":
+                self._ledger.update_host(host.row, distro=collect.distro(machine.host))
             runner.run(self._playbook)
         except Exception as error:  # noqa: BLE001  (each ends in its own row, and none ends another's)
             host.finish("failed")

@@ -199,7 +199,7 @@ class Cloud:
         self._thread.start()
         amis = ec2_backends[ACCOUNT][REGION].amis
         for name, part in PARAMETERS.items():
-            self.publish(name, next(key for key, ami in amis.items() if part in ami.name))
+            self.publish(name, next(key for key, ami in amis.items() if part in str(ami.name)))
         self.faults.calls.clear()
         return self
 

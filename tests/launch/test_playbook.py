@@ -65,7 +65,7 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, said: str)
 def test_an_unknown_playbook_is_named_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean first-checkpoint"):
         schema.find("first-checkpont")
-    with pytest.raises(UsageError, match="there is no playbook gone.yml"):
+    with pytest.raises(UsageError, match=r"there is no playbook gone\.yml"):
         schema.find("gone.yml")
 
 
@@ -76,15 +76,15 @@ def test_lengths_of_time(text: object, length: float) -> None:
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
 def test_any_value_stays_one_word(value: str) -> None:
-    command = values.check("printf %s {corpus}; : {{ ${HOME} }}")
+    command = values.check("printf %s {corpus} ; : {{ ${HOME} }}")
     filled = values.substitute(command, {"corpus": value})
-    assert shlex.split(filled.partition(";")[0] if ";" not in value else filled)[2].startswith(value.partition(";")[0])
-    assert filled.endswith("; : { ${HOME} }")
+    assert shlex.split(filled) == ["printf", "%s", value, ";", ":", "{", "${HOME}", "}"]
 
 
-@pytest.mark.parametrize(
-    "value", ["a b", "$(touch x)", "`touch x`", "'; touch x; '", '"; touch x; "', "a\nb", "-n", "*"]
-)
+SHARP = ["a b", "$(touch x)", "`touch x`", "'; touch x; '", '"; touch x; "', "a\nb", "-n", "*"]
+
+
+@pytest.mark.parametrize("value", SHARP)
 def test_a_shell_gets_a_value_as_it_is(tmp_path: Path, value: str) -> None:
     filled = values.substitute(values.check("printf %s {corpus}"), {"corpus": value})
     done = subprocess.run(["sh", "-c", filled], cwd=tmp_path, capture_output=True, check=True)
