@@ -46,7 +46,7 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
                 click.echo(f"  note: {unknown}", err=as_json)
             return
         _ask(yes=yes)
-        asked = {key: value for key, value in given.items() if value not in (None, False, ())}
+        asked = {key: _plain(value) for key, value in given.items() if value not in (None, False, ())}
         ledger.start_run(
             source.kind, settings.argv, run_id=plan.run_id, name=request.name, settings=asked, seed=request.seed
         )
@@ -61,6 +61,10 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
         )
     _present(plan, outcome, as_json=as_json, keep=settings.keep)
     _judge(plan, outcome)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool)) else str(value)
 
 
 def _ask(*, yes: bool) -> None:

@@ -21,9 +21,10 @@ from bootstrap.hosts.ssh import SSHHost
 from bootstrap.launch import collect
 from bootstrap.launch.failures import Failure, classify
 from bootstrap.playbook.run import Runner
+from bootstrap.providers import cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bootstrap.errors import ProviderError
     from bootstrap.launch.board import Board
@@ -62,6 +63,17 @@ class HostRun:
         """End the phase that is open on the launcher's clock."""
         with self.lock:
             self._close(status)
+
+    @contextlib.contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Time a copy to the host as the phase `launch/upload`."""
+        self.begin("launch/upload", "network")
+        try:
+            yield
+        except BaseException:
+            self.finish("failed")
+            raise
+        self.finish("ok")
 
     def _close(self, status: str) -> None:
         while self.open:
@@ -219,6 +231,7 @@ class Fleet:
         context.on_phase = lambda phase: self._phase(host, phase)
         context.on_line = lambda text: self._line(host, text)
         context.stopped = self._stop.is_set
+        context.uploading = host.uploading
         runner = Runner(machine.host, context)
         failure: Failure | None = None
         try:
@@ -289,10 +302,18 @@ class Fleet:
         if failure is not None and failure.kind == "stopped":
             collect.stop(machine.host, runner)
 
+    def _cost(self, host: HostRun) -> float | None:
+        """Return what the host cost up to now, in US dollars, where its price is known."""
+        planned = next((one for one in self._plan.hosts if one.name == host.name), None)
+        begun = next((event.instant.at for event in host.events if event.body.get("phase") == "launch/boot"), None)
+        if planned is None or begun is None or planned.detail.get("price") is None:
+            return None
+        return cost.so_far(planned.detail["price"], planned.detail["billing"], clock.uptime() - begun)
+
     def _end(self, host: HostRun, failure: Failure | None) -> None:
         host.finish("ok" if failure is None else "failed")
         host.failure = failure
-        columns: dict[str, Any] = {"status": "ok"}
+        columns: dict[str, Any] = {"status": "ok", "cost": self._cost(host)}
         if failure is not None:
             columns = {
                 "status": "interrupted" if failure.kind == "stopped" else "failed",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.clock import Instant
 from bootstrap.errors import HostError
-from bootstrap.events import Event
+from bootstrap.events import Event, first_checkpoint
 from bootstrap.hosts import session as sessions
 from bootstrap.hosts.base import check
 from bootstrap.hosts.jobs import Job, JobLostError, JobStoppedError, JobTimeoutError, Span
@@ -25,6 +26,7 @@ from bootstrap.playbook.schema import WaitForFile, WaitForPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from bootstrap.hosts.base import Host, Result
     from bootstrap.playbook.schema import Playbook, Step
@@ -85,7 +87,8 @@ class Context:
     """What a playbook is run with.
 
     `values` are put into its commands. `uploads` says what `put` means by a word: local files, and the folder below
-    the run's on the host that they go to. `local` is where `get` puts things. `stopped` is asked now and then.
+    the run's on the host that they go to. `local` is where `get` puts things. `stopped` is asked now and then;
+    `uploading` is entered around each copy to the host.
     """
 
     run_id: str
@@ -96,6 +99,7 @@ class Context:
     on_phase: Callable[[str], None] = lambda _phase: None
     on_line: Callable[[str], None] = lambda _line: None
     stopped: Callable[[], bool] = lambda: False
+    uploading: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @dataclass(slots=True)
@@ -160,6 +164,10 @@ class Runner:
             if not given.is_file():
                 raise StepError(f"put: there is no file {given}", phase=step.phase)
             files, folder = [given], "files"
+        with self.context.uploading():
+            self._copy(files, folder)
+
+    def _copy(self, files: list[Path], folder: str) -> None:
         for file in files:
             self.host.put(file, self._folder / folder / file.name)
 
@@ -228,9 +236,9 @@ class Runner:
             marker = shlex.quote(str(self._marker))
             self._command(number, step, script.format(session=folder, marker=marker), what="wait")
             if target == "checkpoint":
-                self._record_checkpoint(step.phase)
+                self._record_checkpoint()
 
-    def _record_checkpoint(self, phase: str) -> None:
+    def _record_checkpoint(self) -> None:
         """Take the times from the trainer: from the session's first moment to the checkpoint renamed into place."""
         assert self.session is not None  # noqa: S101  (it was waited for)
         said = json.loads(check(self.host, ["cat", str(self._marker)], timeout=60))
@@ -243,15 +251,11 @@ class Runner:
             return Instant(uptime, boot, seconds.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
 
         facts = {
-            "first_checkpoint.val_loss": said.get("val_loss"),
-            "iterations": said.get("iteration"),
-            "split": said.get("split"),
             "checkpoint": said.get("checkpoint"),
             "session.kind": self.session.kind,
             "session.name": self.session.name,
         }
-        self.events.append(Event(at(begun), "start", {"phase": phase, "category": "compute"}))
-        self.events.append(Event(at(ended), "end", {"phase": phase, "status": "ok"}))
+        self.events += first_checkpoint(said, begun, at)
         self.events += [Event(at(ended), "fact", {"name": name, "value": value}) for name, value in facts.items()]
 
     @property

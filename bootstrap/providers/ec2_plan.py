@@ -75,7 +75,17 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
     owner = tags.owner_of(aws.ask("GetCallerIdentity", aws.client("sts").get_caller_identity)["Arn"])
     money = _money(aws, request, types, systems)
     hosts = tuple(
-        PlannedHost(host, batch.distro, position, {"image": found[batch.distro].id, "instance_type": types[0].name})
+        PlannedHost(
+            host,
+            batch.distro,
+            position,
+            {
+                "image": found[batch.distro].id,
+                "instance_type": types[0].name,
+                "price": money["prices"][batch.distro],
+                "billing": systems[batch.distro].billing,
+            },
+        )
         for position, (batch, host) in enumerate((batch, host) for batch in batches for host in batch.names)
     )
     return Ec2Plan(
