@@ -200,12 +200,13 @@ script_folder() {
 }
 
 as_root() {
-    local folder pass=() name
+    local folder pass=() name arguments=''
     [ "$(id -u)" -ne 0 ] || return 0
+    [ $# -eq 0 ] || arguments=$(printf ' %q' "$@")
     if ! folder=$(script_folder); then
-        die 2 "must be root: curl -fsSL ${SOURCE_URL:+${SOURCE_URL%/*}/}bootstrap.sh | sudo bash -s --$(printf ' %q' "$@")"
+        die 2 "must be root: curl -fsSL ${SOURCE_URL:+${SOURCE_URL%/*}/}bootstrap.sh | sudo bash -s --$arguments"
     fi
-    have sudo || die 2 "must be root, and there is no sudo: su -c $(printf '%q' "bash $folder/$(basename "$0")$(printf ' %q' "$@")")"
+    have sudo || die 2 "must be root, and there is no sudo: su -c $(printf '%q' "bash $folder/$(basename "$0")$arguments")"
     # sudo drops the environment; these are what the user may have set for us, empty or not.
     while IFS= read -r name; do pass+=("$name=${!name}"); done < <(compgen -e | grep -E '^(CHARRNN_.*|PIP_.*|UV_.*|NO_COLOR|(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR))$')
     # and root's pip would not read the user's own settings.
@@ -644,8 +645,8 @@ choose_source() {
     local folder
     if [ -n "$SOURCE" ]; then return
     elif [ -n "$SOURCE_URL" ]; then SOURCE=$SOURCE_URL; SHA256=$SOURCE_SHA256
-    elif folder=$(script_folder); then SOURCE=$folder
-    else die 2 "this script came through a pipe and does not know where its source is. Serve one that does (make dist URL=https://...), name the source (bash -s -- --source URL --sha256 HEX), or run it from a checkout: ./bootstrap.sh"
+    elif folder=$(script_folder) && is_source "$folder"; then SOURCE=$folder
+    else die 2 "this script does not know where its source is: it has no URL stamped into it and no checkout around it. Run it from a checkout (./bootstrap.sh), name the source (--source DIR, or --source URL --sha256 HEX), or serve one that knows (make dist URL=https://...)"
     fi
 }
 
@@ -655,10 +656,12 @@ check_source() {
         *.whl | *.tar.gz) [ -r "$SOURCE" ] || die 2 "--source $SOURCE: there is no such file" ;;
         *)
             [ -d "$SOURCE" ] || die 2 "--source $SOURCE: neither a folder, a wheel, a source archive (.tar.gz) nor a URL"
-            [ -f "$SOURCE/pyproject.toml" ] || [ -n "$(find_wheel "$SOURCE")" ] || die 2 "--source $SOURCE: neither a checkout nor a folder with a wheel of charrnn-bootstrap"
+            is_source "$SOURCE" || die 2 "--source $SOURCE: neither a checkout nor a folder with a wheel of charrnn-bootstrap"
             SOURCE=$(cd "$SOURCE" && pwd) ;;
     esac
 }
+
+is_source() { [ -f "$1/pyproject.toml" ] || [ -n "$(find_wheel "$1")" ]; }
 
 find_wheel() { find "$1" -maxdepth 1 -name 'charrnn_bootstrap-*.whl' | sort -V | tail -n 1; }
 
@@ -783,6 +786,7 @@ main() {
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"
     if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then choose_source; check_source; show_plan; return; fi
+    [ -n "$REMOVE" ] || choose_source
     as_root "$@"
     export LC_ALL=C.UTF-8 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # su leaves these out, and dpkg needs them
     umask 022
@@ -792,7 +796,6 @@ main() {
     take_lock
     if [ -n "$REMOVE" ]; then uninstall ${YES:+--yes} ${DRY:+--dry-run}; return; fi
 
-    choose_source
     check_source
     if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
     preflight

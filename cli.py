@@ -97,6 +97,9 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130)
+    except click.exceptions.NoArgsIsHelpError as error:  # no verb: the message is the help
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         where = f" (see {context.command_path} --help)" if context else ""

@@ -101,6 +101,9 @@ def run(arguments: list[str] | None = None) -> int:
     except click.Abort:  # what click makes of Ctrl-C
         click.echo(f"{PROGRAM}: interrupted", err=True)
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:  # no verb: the message is the help
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         where = f" (see {context.command_path} --help)" if context is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -60,6 +61,12 @@ def test_a_mistake_is_one_line_and_a_code(
     assert message in printed.err
     assert len(printed.err.splitlines()) == 1
     assert printed.out == ""
+
+
+@pytest.mark.parametrize("program", ["cli", "charrnn.cli"])
+def test_no_verb_is_a_question_for_help(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert importlib.import_module(program).run([]) == 0
+    assert capsys.readouterr().out.startswith("Usage: ")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -187,9 +187,11 @@ class TestPiped:
             assert bare.run(["test", "-e", "/opt/charrnn"]).returncode == 1
 
     def test_an_unstamped_script_says_what_to_do(self, machine: MakeMachine) -> None:
-        done = machine().run(["bash", "-s"], input=(CHECKOUT / "bootstrap.sh").read_bytes())
-        assert done.returncode == 2
-        assert "make dist URL=" in done.stdout
+        bare = machine()
+        for user in ("root", USER):
+            done = bare.run(["bash", "-s"], user=user, input=(CHECKOUT / "bootstrap.sh").read_bytes())
+            assert done.returncode == 2
+            assert "make dist URL=" in done.stdout
 
     def test_without_root_it_prints_the_command(self, machine: MakeMachine, served: tuple[str, Path]) -> None:
         url, folder = served
