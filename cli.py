@@ -97,13 +97,8 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130)
-    except click.exceptions.NoArgsIsHelpError as error:  # no verb: the message is the help
-        click.echo(error.format_message())
-        return 0
     except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        where = f" (see {context.command_path} --help)" if context else ""
-        return _fail(error.format_message().rstrip(".") + where, error.exit_code)
+        return _explain(error)
     except BrokenPipeError:  # the reader went away: `charrnn-bootstrap runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -112,6 +107,15 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         return _fail(f"{error.filename}: {error.strerror}", 1)
     return result if isinstance(result, int) else 0
+
+
+def _explain(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # no verb: the message is the help
+        click.echo(error.format_message())
+        return 0
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    where = f" (see {context.command_path} --help)" if context else ""
+    return _fail(error.format_message().rstrip(".") + where, error.exit_code)
 
 
 def _fail(message: str, exit_code: int) -> int:
