@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from charrnn import strain
 from charrnn.atomic import write_atomically
 from charrnn.errors import DiskError, UsageError
 
@@ -96,7 +97,7 @@ class Bar(Callback):
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
         self.speed = Speed()
-        self.shown: dict[str, str] = {"loss": "", "val": "", "speed": ""}
+        self.shown: dict[str, str] = {"epoch": "", "loss": "", "val": "", "speed": ""}
         self.refreshed = 0.0
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -114,8 +115,10 @@ class Bar(Callback):
                 TimeRemainingColumn(),
                 console=Console(file=self.stream),
                 refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
-            fields: dict[str, Any] = {"epoch": "", **self.shown}
+            fields: dict[str, Any] = {**self.shown}
             self._task = self._progress.add_task("", total=run.total, completed=run.iteration, **fields)
             self._progress.start()
         return self._progress
@@ -132,11 +135,12 @@ class Bar(Callback):
         elif now - self.refreshed < 0.25 and step.iteration < run.total:
             return
         self.refreshed = now
+        self.shown["epoch"] = f"epoch {step.epoch:.2f}"
         self.shown["loss"] = f"loss {step.loss:.4f}"
         self.shown["speed"] = f" · {self.speed.measure(run):,.0f} characters/s"
         progress = self._open(run)
         assert self._task is not None  # noqa: S101 - made together with the bar
-        fields: dict[str, Any] = {"epoch": f"epoch {step.epoch:.2f}", **self.shown}
+        fields: dict[str, Any] = {**self.shown}
         progress.update(self._task, completed=step.iteration, **fields)
 
     def say(self, text: str) -> None:
@@ -350,7 +354,8 @@ class FirstCheckpoint(Callback):
     """first-checkpoint.json: from the start of the command to the first checkpoint renamed into place.
 
     Both ends on the wall clock and on the machine's own (seconds since it booted), so that the difference does
-    not depend on a clock that is set meanwhile. `started_at` is (wall, uptime) of the process's start.
+    not depend on a clock that is set meanwhile. `started_at` is (wall, uptime) of the process's start. `phases`
+    says what the time was spent on, on the machine's clock; `facts`, how it was computed, and what held it up.
     """
 
     def __init__(
@@ -360,12 +365,21 @@ class FirstCheckpoint(Callback):
         self.started_at = started_at
         self.now = now
         self.done = False
+        self.training_from = self.stepped_at = started_at[1]
+        self.before: strain.Reading | None = None
 
     def started(self, run: "Run") -> None:
         """A resumed run has had its first checkpoint."""
         self.done = run.resumed
         if not self.done:
             self.file.unlink(missing_ok=True)
+        self.training_from = self.stepped_at = self.now()[1]
+        self.before = strain.read(self.training_from)
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """Notes the moment after which only the checkpoint is written."""
+        if not self.done and step.val_loss is not None:
+            self.stepped_at = self.now()[1]
 
     def saved(self, run: "Run", path: Path) -> None:
         """Writes the file, once."""
@@ -381,8 +395,28 @@ class FirstCheckpoint(Callback):
             "seconds": round(uptime - self.started_at[1], 3),
             "start": {"wall": self.started_at[0], "uptime": self.started_at[1]},
             "first_checkpoint": {"wall": wall, "uptime": uptime},
+            "phases": self._phases(run, uptime),
+            "facts": {
+                "threads": run.execution.threads,
+                "precision": run.execution.precision,
+                "training.kernel": run.execution.kernel,
+                "corpus.sha256": run.corpus.get("sha256"),
+                **(strain.between(self.before, strain.read(uptime)) if self.before else {}),
+            },
         }
         try:
             write_atomically(self.file, json.dumps(content, indent=1).encode())
         except OSError as error:
             raise DiskError(f"{self.file} cannot be written: {error.strerror or error}") from error
+
+    def _phases(self, run: "Run", uptime: float) -> list[dict[str, Any]]:
+        """Start, training, evaluation, saving, one after the other; training is the rest, with what lies between."""
+        saving_from = min(max(self.stepped_at, self.training_from), uptime)
+        evaluating_from = max(self.training_from, saving_from - run.evaluation_seconds)
+        bounds = (
+            ("start", "mixed", self.started_at[1], self.training_from),
+            ("train", "compute", self.training_from, evaluating_from),
+            ("evaluate", "compute", evaluating_from, saving_from),
+            ("save", "disk", saving_from, uptime),
+        )
+        return [{"name": name, "category": kind, "from": a, "to": b} for name, kind, a, b in bounds if b > a]

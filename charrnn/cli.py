@@ -4,6 +4,7 @@ Nothing heavy is imported here: `charrnn --help` must not pay for torch. A verb'
 verb is called, or when its own help is asked for.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -91,15 +92,21 @@ def _closed_pipe() -> int:
     return 141
 
 
+def _complain(message: str) -> None:
+    """The one line of an error; where the terminal is gone, the exit status has to do."""
+    with contextlib.suppress(OSError):
+        click.echo(f"{PROGRAM}: {message}", err=True)
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Runs the command line and gives its exit status; `arguments` default to the process's own."""
     try:
         result = group.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except CharRNNError as error:
-        click.echo(f"{PROGRAM}: {error}", err=True)
+        _complain(str(error))
         return error.exit_code
     except click.Abort:  # what click makes of Ctrl-C
-        click.echo(f"{PROGRAM}: interrupted", err=True)
+        _complain("interrupted")
         return 130
     except click.exceptions.NoArgsIsHelpError as error:  # no verb: the message is the help
         click.echo(error.format_message())
@@ -107,7 +114,7 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         where = f" (see {context.command_path} --help)" if context is not None else ""
-        click.echo(f"{PROGRAM}: {error.format_message().rstrip('.')}{where}", err=True)
+        _complain(f"{error.format_message().rstrip('.')}{where}")
         return error.exit_code
     except BrokenPipeError:
         return _closed_pipe()

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
@@ -86,6 +86,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.out = sys.stdout
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.getsignal(number) for number in self.SIGNALS}
@@ -108,13 +109,41 @@ class StopRequest:
         return self.signal is not None
 
     def say(self, text: str) -> None:
-        """Writes a line; where it cannot be written (a closed pipe or terminal), the run is to stop and save."""
+        """Writes a line to the standard output."""
+        self.write(text + "\n")
+        self.flush()
+
+    # What follows makes this a stream for the progress bar, too.
+
+    def write(self, text: str) -> int:
+        """Writes text; where it cannot be written (a closed pipe or terminal), the run is to stop and save."""
         try:
-            click.echo(text)
+            return self.out.write(text)
         except OSError:
-            self.signal = self.signal or signal.SIGPIPE
-            # What is still in the buffer would fail again when the process ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._unread()
+            return len(text)
+
+    def flush(self) -> None:
+        """Hands over what was written."""
+        try:
+            self.out.flush()
+        except OSError:
+            self._unread()
+
+    def isatty(self) -> bool:
+        """Whether a terminal shows it."""
+        return self.out.isatty()
+
+    def fileno(self) -> int:
+        """The standard output's descriptor."""
+        return self.out.fileno()
+
+    def _unread(self) -> None:
+        self.signal = self.signal or signal.SIGPIPE
+        # What is still in the buffer would fail again when the process ends.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.out.fileno())
+        os.close(null)
 
 
 def _describe(run: "Run") -> Iterable[str]:
@@ -160,7 +189,7 @@ def command(resume: str | None, **given: Any) -> None:
         _say(line)
     wanted = sys.stdout.isatty() if run.options.progress is None else run.options.progress
     with StopRequest() as stop:  # before, there is nothing to save
-        bar = Bar(sys.stdout) if wanted else None
+        bar = Bar(cast("IO[str]", stop)) if wanted else None
         callbacks = [bar or Lines(stop.say), FirstCheckpoint(run.directory, started_at, now)]
         outcome = api.execute(run, callbacks, report=stop.say if bar is None else bar.say, should_stop=stop)
     _present(run, outcome, stop.signal)
