@@ -119,25 +119,28 @@ class FirstCheckpoint:
         session = self.session
         began = sessions.started_at(self.host, session) if session else None
         start = began if began is not None else float(result["start"]["uptime"])
-        end = float(result["first_checkpoint"]["uptime"])
         facts = {
-            "first_checkpoint.val_loss": result.get("val_loss"),
-            "iterations": result.get("iteration"),
-            "split": result.get("split"),
             "checkpoint": str(self.home.checkpoints / str(result["checkpoint"])),
             "session.kind": session.kind if session else None,
             "session.name": session.name if session else None,
         }
-        phase = events.FIRST_CHECKPOINT
         return [
-            events.Event(_at(moment, start), "start", {"phase": phase, "category": "compute"}),
-            events.Event(_at(moment, end), "end", {"phase": phase, "status": "ok"}),
+            *events.first_checkpoint(result, start, lambda at: _at(moment, at)),
             *(events.Event(moment, "fact", {"name": name, "value": value}) for name, value in facts.items()),
         ]
 
     @staticmethod
     def _path(path: Path) -> PurePosixPath:
         return PurePosixPath(path)
+
+
+def _part(moment: Instant, part: dict[str, Any]) -> list[events.Event]:
+    """Return the start and the end of a part of the time to the first checkpoint, as the trainer tells it."""
+    path = f"{events.FIRST_CHECKPOINT}/{part['name']}"
+    return [
+        events.Event(_at(moment, float(part["from"])), "start", {"phase": path, "category": part["category"]}),
+        events.Event(_at(moment, float(part["to"])), "end", {"phase": path, "status": "ok"}),
+    ]
 
 
 def _at(moment: Instant, at: float) -> Instant:

@@ -16,7 +16,7 @@ import cli
 from bootstrap.hosts import session as sessions
 from bootstrap.hosts.base import TIMED_OUT, CommandError, TransferError, check
 from bootstrap.hosts.local import LocalHost
-from bootstrap.install import bundle, first_stage
+from bootstrap.install import bundle, first_stage, receipt
 from bootstrap.install.first_checkpoint import FirstCheckpoint, TrainingDiedError
 from bootstrap.install.paths import Home, Prefix
 
@@ -200,6 +200,23 @@ def test_training_that_dies_says_its_last_words_and_what_to_do(tmp_path: Path) -
     with pytest.raises(TrainingDiedError, match=r"exit code 7.*make room on the disk"):
         first.run()
     assert "  | charrnn: the disk is full" in said
+
+
+def test_the_time_to_the_first_checkpoint_is_told_in_parts_on_the_hosts_clock(tmp_path: Path) -> None:
+    first = FirstCheckpoint(LocalHost(), Prefix(tmp_path), Home(tmp_path), lambda _: None)
+    result = {
+        "checkpoint": "lm_x_epoch0.50_1.8000",
+        "val_loss": 1.8,
+        "start": {"uptime": 100.0},
+        "first_checkpoint": {"uptime": 130.5},
+        "phases": [{"name": "train", "category": "compute", "from": 102.0, "to": 129.0}],
+        "facts": {"threads": 1},
+    }
+    stream = first.events(result)
+    assert receipt.seconds(stream) == {"first-checkpoint": 30.5, "first-checkpoint/train": 27.0}
+    facts = {event.body["name"]: event.body["value"] for event in stream if event.event == "fact"}
+    assert facts["first_checkpoint.val_loss"] == 1.8
+    assert facts["threads"] == 1
 
 
 def test_the_bundle_is_a_wheel_that_the_first_stage_can_read(tmp_path: Path) -> None:
