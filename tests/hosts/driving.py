@@ -63,7 +63,8 @@ def run(
 
     `offline`: without a network, so that it ends after the packages (the rpm hosts' repositories are files).
     """
-    line = command(arguments, **(env or {}))
+    quick = {"PIP_RETRIES": "0"} if offline else {}
+    line = command(arguments, **quick, **(env or {}))
     process = host.popen(["unshare", "--net", "sh", "-c", line] if offline else line, user=user)
     lines: list[str] = []
     with process:

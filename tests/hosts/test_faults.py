@@ -67,8 +67,9 @@ def test_a_lock_that_is_held_for_ever_ends_at_the_limit(ready: MakeReady, distro
 
 def test_apts_own_lock_is_seen_and_waited_for(ready: MakeReady) -> None:
     host = ready("ubuntu2404")
-    take = "open(F, '+>', '/var/lib/dpkg/lock-frontend'); fcntl(F, F_SETLK, pack('s s x4 q q i x4', F_WRLCK)) or die;"
-    holder = host.popen(["perl", "-e", f"use Fcntl; $| = 1; {take} print qq(held\\n); sleep"])
+    take = "my $all = pack('s s x4 q q i x4', F_WRLCK); fcntl(F, F_SETLK, $all) or die; print qq(held\\n); sleep"
+    opened = "open(F, '+>', '/var/lib/dpkg/lock-frontend')"
+    holder = host.popen(["perl", "-e", f"use Fcntl; $| = 1; {opened}; {take}"])
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
 
