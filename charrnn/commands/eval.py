@@ -70,12 +70,14 @@ def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> t
     from charrnn.data import Loader, make_splits  # noqa: PLC0415 - brings torch
 
     options = loaded.options
-    batch = given["batch_size"] or int(options.get("batch_size", 50))
-    length = given["seq_length"] or int(options.get("seq_length", 50))
+    batch = int(options.get("batch_size", 50)) if given["batch_size"] is None else given["batch_size"]
+    length = int(options.get("seq_length", 50)) if given["seq_length"] is None else given["seq_length"]
     split = given["split"] or loaded.split
     if given["streams"] is not None and given["streams"] < 1:
         raise UsageError(f"--streams {given['streams']}: give at least 1")
     if given["part"] == "all":
+        if length < 1:
+            raise UsageError(f"a sequence length of {length}: it must be at least 1")
         total = len(corpus.ids) - 1  # the first character has nothing before it
         if total < 1:
             raise UsageError(f"{corpus.name} has a single character: there is nothing to predict")

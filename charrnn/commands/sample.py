@@ -119,6 +119,8 @@ def _run(
     from charrnn.sampling import Choice, encode_prime, generate  # noqa: PLC0415
 
     choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
+    if length < 0:
+        raise UsageError(f"a length of {length}: it must be 0 (without end) or more")
     if length == 0 and count > 1:
         raise UsageError("--length 0 has no end, so only one stream can be printed: leave out --count")
     begin = _prime(prime, prime_file)
