@@ -134,15 +134,6 @@ class FirstCheckpoint:
         return PurePosixPath(path)
 
 
-def _part(moment: Instant, part: dict[str, Any]) -> list[events.Event]:
-    """Return the start and the end of a part of the time to the first checkpoint, as the trainer tells it."""
-    path = f"{events.FIRST_CHECKPOINT}/{part['name']}"
-    return [
-        events.Event(_at(moment, float(part["from"])), "start", {"phase": path, "category": part["category"]}),
-        events.Event(_at(moment, float(part["to"])), "end", {"phase": path, "status": "ok"}),
-    ]
-
-
 def _at(moment: Instant, at: float) -> Instant:
     """Return another moment of the same boot; its wall time follows from the distance."""
     from datetime import datetime, timedelta  # noqa: PLC0415 - only here

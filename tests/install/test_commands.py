@@ -209,11 +209,18 @@ def test_the_time_to_the_first_checkpoint_is_told_in_parts_on_the_hosts_clock(tm
         "val_loss": 1.8,
         "start": {"uptime": 100.0},
         "first_checkpoint": {"uptime": 130.5},
-        "phases": [{"name": "train", "category": "compute", "from": 102.0, "to": 129.0}],
+        "phases": [
+            {"name": "start", "category": "mixed", "from": 100.0, "to": 102.0},
+            {"name": "train", "category": "compute", "from": 102.0, "to": 129.0},
+        ],
         "facts": {"threads": 1},
     }
     stream = first.events(result)
-    assert receipt.seconds(stream) == {"first-checkpoint": 30.5, "first-checkpoint/train": 27.0}
+    assert receipt.seconds(stream) == {
+        "first-checkpoint": 30.5,
+        "first-checkpoint/start": 2.0,
+        "first-checkpoint/train": 27.0,
+    }
     facts = {event.body["name"]: event.body["value"] for event in stream if event.event == "fact"}
     assert facts["first_checkpoint.val_loss"] == 1.8
     assert facts["threads"] == 1
