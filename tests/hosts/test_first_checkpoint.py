@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hosts import driving
+from tests.lab import matrix
 
 if TYPE_CHECKING:
     from tests.hosts.driving import MakeReady
@@ -56,6 +57,9 @@ def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: st
     for phase in ("install", "install/packages", "install/torch", "install/verify"):
         assert driving.spans(host, phase)[-1].status == "ok", phase
 
+    names = ("install", "install/packages", "install/torch")
+    matrix.record(distro, "first checkpoint", {name: driving.seconds(host, name) for name in names})
+
     first, receipt = driving.listing(host, without=(*LOGS, *USERS)), driving.receipt(host)
     again = driving.run(host)
     assert again.exit_code == 0, again.output
@@ -70,6 +74,7 @@ def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: st
     ours += [path for path in left if path.startswith("/usr/local/")]
     assert ours == []
     assert list((host.up / home[1:] / "charrnn/cv").glob("lm_*")), "the user's own files stay"
+    matrix.record(distro, "second run changes nothing, uninstall leaves nothing", {})
 
 
 def test_where_the_packages_are_there_already_uninstall_leaves_nothing_at_all(ready: MakeReady) -> None:
