@@ -43,7 +43,7 @@ _TAIL = """
 
 | what | how far proven |
 |---|---|
-| a GPU found by PCI vendor and class, its driver, the build of torch with its reason | units over a fake `/sys`; no GPU |
+| a GPU found by PCI vendor and class, its driver, the build of torch, its reason | units over a fake `/sys`; no GPU |
 | a driver too old named before anything is downloaded | units |
 | the driver recipes below | planner cases: the commands, never run |
 | CUDA builds of torch | never downloaded here |
