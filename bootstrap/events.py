@@ -127,3 +127,22 @@ def parse(lines: Iterable[str]) -> Iterator[Event]:
             yield Event(instant, str(body.pop("event")), body)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
+
+
+def first_checkpoint(said: dict[str, Any], begun: float, at: Callable[[float], clock.Instant]) -> list[Event]:
+    """Turn what the trainer wrote into first-checkpoint.json into the phase, those inside it, and facts.
+
+    `begun` is when the command was begun, in seconds since boot; `at` makes an instant of such a time. What lies
+    between that and the trainer's own first moment counts as its start.
+    """
+    ended = float(said["first_checkpoint"]["uptime"])
+    found = [Event(at(begun), "start", {"phase": FIRST_CHECKPOINT, "category": "compute"})]
+    for number, part in enumerate(said.get("phases", [])):
+        path = f"{FIRST_CHECKPOINT}/{part['name']}"
+        start = begun if number == 0 else float(part["from"])
+        found.append(Event(at(start), "start", {"phase": path, "category": part["category"]}))
+        found.append(Event(at(float(part["to"])), "end", {"phase": path, "status": "ok"}))
+    found.append(Event(at(ended), "end", {"phase": FIRST_CHECKPOINT, "status": "ok"}))
+    facts = {"first_checkpoint.val_loss": said.get("val_loss"), "iterations": said.get("iteration")}
+    facts |= {"split": said.get("split"), **said.get("facts", {})}
+    return found + [Event(at(ended), "fact", {"name": name, "value": value}) for name, value in facts.items()]

@@ -20,7 +20,6 @@ from bootstrap.errors import LedgerError
 from bootstrap.events import Event
 from bootstrap.ledger import DamagedLedgerError, Ledger
 
-
 if TYPE_CHECKING:
     from pathlib import Path
 
