@@ -138,6 +138,10 @@ def _check_together(given: dict[str, Any]) -> None:
         raise UsageError("--max-hours must be between 0.1 and 336")
     if given["budget"] is not None and not 0 < given["budget"] < float("inf"):
         raise UsageError("--budget must be more than nothing")
+    if given["ssh_from"]:
+        from bootstrap.providers import network  # noqa: PLC0415
+
+        network.cidr(given["ssh_from"])
     if given["ssh_timeout"] is not None and not 1 <= given["ssh_timeout"] <= 3600:
         raise UsageError("--ssh-timeout must be between 1 and 3600 seconds")
 

@@ -21,7 +21,7 @@ from bootstrap.hosts.base import TIMED_OUT, Host, Result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOOK = 20.0  # seconds that one command follows a job: the longest that a stop asked for from here goes unnoticed
+_LOOK = 5.0  # seconds that one command follows a job: the longest that a stop asked for from here goes unnoticed
 KEPT_LINES = 5000
 """How much of a job's output is kept in memory; all of it stays on the host."""
 

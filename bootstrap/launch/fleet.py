@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bootstrap.playbook.schema import Playbook
     from bootstrap.providers.base import Machine, Plan, Provider, Remains
 
+_GRACE = 30.0  # seconds that hosts which stay have to stop what runs on them
 _LOOK_EVERY = 15.0  # seconds between looks at whether the cloud took a host away
 
 
@@ -109,12 +110,15 @@ class Fleet:
         context: Callable[[Machine], Context],
         parallel: int = 32,
         retry_spot: int = 0,
-        look_every: float = _LOOK_EVERY,
+        passing: bool = True,
     ) -> None:
-        """Make a launch ready. `context` makes what a host's playbook is run with, its listeners apart."""
+        """Make a launch ready. `context` makes what a host's playbook is run with, its listeners apart.
+
+        `passing`: the hosts will be removed, so what runs on them need not be stopped first.
+        """
         self._provider, self._plan, self._playbook = provider, plan, playbook
         self._ledger, self._board, self._context = ledger, board, context
-        self._look_every = look_every
+        self._passing = passing
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="host")
@@ -171,6 +175,11 @@ class Fleet:
             while not self._stop.is_set() and not all(host.ended for host in self.hosts.values()):
                 self._changed.wait(0.5)
         self._stop.set()
+        if not self._passing:
+            with self._changed:  # each worker stops what it runs on its host, and says so
+                self._changed.wait_for(
+                    lambda: all(host.ended or not host.machine for host in self.hosts.values()), _GRACE
+                )
         self._abandon()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for host in self.hosts.values():
@@ -204,6 +213,9 @@ class Fleet:
             if (names is None or host.name in names) and host.machine is None and not host.ended:
                 self._end(host, classify(error, "launch/create"))
 
+    def _all_quiet(self) -> bool:
+        return all(host.ended or host.machine is None for host in self.hosts.values())
+
     def _abandon(self) -> None:
         """End what is under way on hosts that have not ended."""
         for host in self.hosts.values():
@@ -212,7 +224,7 @@ class Fleet:
 
     def _watch(self) -> None:
         """Notice machines that the cloud took away, so that nobody waits for them."""
-        while not self._stop.wait(self._look_every):
+        while not self._stop.wait(_LOOK_EVERY):
             try:
                 seen = {machine.id: machine for machine in self._provider.look(self._plan)}
             except BootstrapError:
@@ -245,6 +257,8 @@ class Fleet:
         except Exception as error:  # noqa: BLE001  (each ends in its own row, and none ends another's)
             host.finish("failed")
             failure = self._failure(host, machine, error)
+        if failure is not None and not self._passing:
+            collect.stop(machine.host, runner)
         try:
             self._collect(host, machine, runner, failure)
         except BootstrapError as error:
@@ -299,8 +313,6 @@ class Fleet:
             except (HostError, OSError) as error:
                 self._board.line(host.name, f"its records could not be fetched: {error}")
         self._ledger.replace_phases(host.row, "host", collect.merged(found, runner.events))
-        if failure is not None and failure.kind == "stopped":
-            collect.stop(machine.host, runner)
 
     def _cost(self, host: HostRun) -> float | None:
         """Return what the host cost up to now, in US dollars, where its price is known."""

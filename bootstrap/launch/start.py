@@ -153,6 +153,7 @@ def execute(
             context=context,
             parallel=settings.parallel,
             retry_spot=settings.retry_spot,
+            passing=source.kind == "ec2" and not settings.keep,
         )
         interrupted = _Interrupts(fleet, plan, settings, say)
         remains: Remains | None = None

@@ -111,6 +111,7 @@ class Runner:
     events: list[Event] = field(default_factory=list)
     fetched: list[Path] = field(default_factory=list)
     session: sessions.Session | None = None
+    _checkpoint: str | None = None
     _home: PurePosixPath = field(default_factory=PurePosixPath)
     _folder: PurePosixPath = field(default_factory=PurePosixPath)
 
@@ -172,6 +173,10 @@ class Runner:
             self.host.put(file, self._folder / folder / file.name)
 
     def _get(self, step: Step, word: str) -> None:
+        if word == "checkpoint":
+            if self._checkpoint is None:
+                raise StepError("get: no checkpoint was waited for", phase=step.phase)
+            word = f"~/charrnn/cv/{self._checkpoint}"
         remote = PurePosixPath(word.replace("~", str(self._home), 1) if word.startswith("~/") else word)
         remote = remote if remote.is_absolute() else self._home / remote
         local = self.context.local / remote.name
@@ -242,6 +247,7 @@ class Runner:
         """Take the times from the trainer: from the session's first moment to the checkpoint renamed into place."""
         assert self.session is not None  # noqa: S101  (it was waited for)
         said = json.loads(check(self.host, ["cat", str(self._marker)], timeout=60))
+        self._checkpoint = PurePosixPath(str(said["checkpoint"])).name
         boot, up, wall = check(self.host, ["sh", "-c", _MOMENT], timeout=60).split()
         started = sessions.started_at(self.host, self.session)
         begun, ended = started or float(said["start"]["uptime"]), float(said["first_checkpoint"]["uptime"])

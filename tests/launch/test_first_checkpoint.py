@@ -29,6 +29,8 @@ def test_four_families_to_the_first_checkpoint(user: User) -> None:
     )
     assert answer["remains"]["clean"]
     assert not any(user.cloud.left().values())
+    fetched = {path.parent.name for path in user.home.rglob("lm_*.tar.gz")}
+    assert fetched == {"amazon-1", "suse-1", "rhel-1", "ubuntu-1"}, "the checkpoints are here"
     with sqlite3.connect(user.home / ".local/state/charrnn-bootstrap/ledger.sqlite") as db:
         spans = {
             (host, path): ended - started

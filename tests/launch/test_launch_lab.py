@@ -145,6 +145,21 @@ def test_a_dropped_connection_costs_nothing(user: User, tmp_path: Path, drops: i
     assert nothing_left(user.cloud)
 
 
+def test_a_dropped_connection_does_not_restart_the_training(user: User, tmp_path: Path) -> None:
+    playbook = tmp_path / "p.yml"
+    playbook.write_text(
+        "title: t\nsteps:\n"
+        "  - phase: train\n    session: echo begun >>~/begun; until [ -e /tmp/go ]; do sleep 0.1; done\n    wait_for: session\n"
+        "  - {phase: check, run: 'test $(wc -l <~/begun) = 1'}\n"
+    )
+    process = user.start("launch", "--distros", "suse", "--playbook", str(playbook), *QUICK)
+    output = until(process, " train")
+    host: Any = next(iter(user.cloud.hosts.values()))
+    host.run("until [ -s /home/ec2-user/begun ]; do sleep 0.05; done; pkill -KILL -u ec2-user sshd; touch /tmp/go")
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output + rest
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_once_leaves_nothing(user: User, tmp_path: Path, number: int) -> None:
     playbook = tmp_path / "p.yml"
@@ -203,3 +218,17 @@ def until(process: subprocess.Popen[str], word: str) -> str:
         if word in line:
             return "".join(seen)
     raise AssertionError(f"{word!r} was never said:\n{''.join(seen)}")
+
+
+def test_ctrl_c_stops_what_runs_on_a_host_that_stays(user: User, tmp_path: Path) -> None:
+    playbook = tmp_path / "p.yml"
+    playbook.write_text("title: t\nsteps:\n  - {phase: long, run: 'echo $$ >/tmp/pid; sleep 600'}\n")
+    process = user.start("launch", "--distros", "rhel", "--playbook", str(playbook), "--keep", *QUICK)
+    output = until(process, " long")
+    host: Any = next(iter(user.cloud.hosts.values()))
+    host.run("until [ -s /tmp/pid ]; do sleep 0.05; done")
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, output + rest
+    assert host.run("kill -0 $(cat /tmp/pid)").exit_code != 0, "the command was stopped"
+    assert user.cloud.left()["instances"], "the host was kept"

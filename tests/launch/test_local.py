@@ -1,0 +1,77 @@
+"""This machine as the host of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.launch.conftest import COMMAND
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def environment(home: Path) -> dict[str, str]:
+    home.mkdir(exist_ok=True)
+    return {"HOME": str(home), "PATH": os.environ["PATH"], "NO_COLOR": "1"}
+
+
+def test_a_playbook_on_this_machine(tmp_path: Path) -> None:
+    playbook = tmp_path / "p.yml"
+    playbook.write_text("title: t\nsteps:\n  - {phase: one, run: 'echo {corpus} >said', get: said}\n")
+    done = subprocess.run(
+        [COMMAND, "launch", "--provider", "local", "--playbook", str(playbook), "--name", "here", "--yes", "--json"],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["hosts"][0]["status"] == "ok"
+    assert [path.read_text() for path in tmp_path.rglob("here/said")] == ["shakespeare\n"]
+    runs = subprocess.run(
+        [COMMAND, "runs", "--json"], env=environment(tmp_path / "home"), capture_output=True, text=True, check=True
+    )
+    assert [(run["status"], run["done"], run["provider"]) for run in json.loads(runs.stdout)] == [("ok", 1, "local")]
+
+
+def test_ctrl_c_stops_the_command(tmp_path: Path) -> None:
+    playbook = tmp_path / "p.yml"
+    playbook.write_text("title: t\nsteps:\n  - {phase: long, run: 'echo $$ >pid; echo started; exec sleep 600'}\n")
+    with subprocess.Popen(
+        [COMMAND, "launch", "--provider", "local", "--playbook", str(playbook), "--yes"],
+        env=environment(tmp_path / "home"),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if " long" in line)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130, rest
+    pid = int((tmp_path / "home" / "pid").read_text())
+    assert "sleep" not in _command(pid)
+
+
+def test_it_asks_before_it_changes_anything(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "launch", "--provider", "local"],
+        env=environment(tmp_path / "home"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--yes goes ahead" in done.stderr
+
+
+def _command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:  # noqa: PTH123  (a file that may vanish)
+            return file.read()
+    except OSError:
+        return ""
