@@ -179,13 +179,16 @@ class Installer:
 
     def _manage(self, steps: Sequence[Step]) -> Managed:
         """Run steps of the package manager, in the phase that is open."""
+        from bootstrap.packages.base import Limits  # noqa: PLC0415
         from bootstrap.packages.execute import Executor  # noqa: PLC0415 - only where there are packages to install
         from bootstrap.packages.plan import manager  # noqa: PLC0415
 
         assert self.release is not None  # noqa: S101 - an unknown distro's plan has no such steps
         note = self.screen.note
         chosen = manager(self.release, self.facts)
-        return Executor(chosen, self.host.run, self.recorder, tell=note, log=note).execute(steps)
+        return Executor(
+            chosen, self.host.run, self.recorder, Limits.told(os.environ), tell=self.screen.passing, log=note
+        ).execute(steps)
 
     def _driver(self) -> None:
         with self._phase("driver", "mixed") as outcome:

@@ -63,5 +63,11 @@ class Limits:
     refresh: float = 600.0
     install: float = 1800.0
 
+    @classmethod
+    def told(cls, environment: Mapping[str, str]) -> Limits:
+        """Return the limits, those of waiting from CHARRNN_WAIT_SECONDS where that is a number (bootstrap.sh's word)."""
+        told = environment.get("CHARRNN_WAIT_SECONDS", "")
+        return cls(lock=float(told), repositories=float(told)) if told.isdigit() else cls()
+
 
 SUCCESS = Meaning("success")

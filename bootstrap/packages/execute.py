@@ -211,6 +211,7 @@ class Executor:
                 seen = True
                 held = self._held_by()
                 who = str(held) if held else who
+        self.tell("")
         self._outcome.waited += self.clock() - started
 
     def _held_by(self) -> Holder | None:
@@ -221,6 +222,7 @@ class Executor:
         while (left := until - self.clock()) > 0:
             self.tell(f"{why}: trying again, {_minutes(end - self.clock())} left")
             self.sleep(min(_POLL, left))
+        self.tell("")
 
     def _call(self, step: Step) -> Meaning:
         result = self.run(step.argv, env=step.env, timeout=step.timeout, on_line=self.log)

@@ -30,6 +30,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if source.is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy / name)
+    copy.parent.chmod(0o755)  # pytest keeps its folders to itself; the hosts' login users read this one
+    copy.chmod(0o755)
     return copy
 
 

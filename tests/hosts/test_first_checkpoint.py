@@ -90,6 +90,7 @@ def test_where_the_packages_are_there_already_uninstall_leaves_nothing_at_all(re
 
     assert gone.exit_code == 0, gone.output
     left = [path for path in driving.differences(before, driving.listing(host)) if not path.startswith("/root")]
+    left = [path for path in left if "__pycache__" not in path]  # the lab's rpms bring none; the distros' do
     assert [path for path in left if path not in ("/opt", "/usr/local/bin", "/var", "/var/log")] == []
 
 
