@@ -100,7 +100,7 @@ def choose(
     """What to train with. `precision` auto and `threads` 0 leave the choice to measurement, else they are kept.
 
     measure: times a window, infinite for what cannot be done; places: the files of choices,
-    the last one is written. Raises DeviceError for bf16 on a device that has none.
+    the last one is written. Raises DeviceError for a precision that the device does not have.
     """
     if torch.device(device).type != "cpu":
         return _accelerator(device, precision)
@@ -111,6 +111,8 @@ def choose(
     if known is not None:
         return known
     chosen = fastest(shape, list(candidates(precision, threads)), measure or Measurement())
+    if chosen.milliseconds == float("inf"):
+        raise DeviceError(f"--precision {precision}: this CPU cannot train this network in it; use auto")
     remember(shape, asked, chosen, places)
     return chosen
 
@@ -177,7 +179,7 @@ def race(shape: Shape, options: "Sequence[Choice]", measure: Measure, *, by: str
         lead = min(getattr(timing, by) for timing in best.values())
         if turn:
             running = [option for option in running if getattr(best[option], by) <= BEHIND * lead]
-        if len(running) <= 1 or (turn and lead > LONG):
+        if len(running) <= 1 or lead == float("inf") or (turn and lead > LONG):
             break
     winner = next(option for option in options if getattr(best[option], by) <= NOISE * lead)
     return replace(winner, milliseconds=round(best[winner].wall, 4))

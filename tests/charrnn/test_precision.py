@@ -71,6 +71,15 @@ def test_what_cannot_be_done_is_not_chosen() -> None:
     assert fastest(SHAPE, options(*table), timings(table)).kernel == "pytorch"
 
 
+def test_a_precision_that_nothing_has_is_refused(tmp_path: Path) -> None:
+    def measure(_shape: Shape, _choice: Choice) -> Timing:
+        return Timing(float("inf"), float("inf"))
+
+    with pytest.raises(DeviceError, match="--precision bf16: this CPU cannot"):
+        choose(CONFIG, batch=2, steps=3, precision="bf16", measure=measure, places=[tmp_path / "choices.json"])
+    assert not (tmp_path / "choices.json").exists()
+
+
 def test_slow_candidates_are_not_repeated() -> None:
     calls: list[Choice] = []
 
