@@ -34,7 +34,7 @@ class Screen:
         self.say(f"  {name:<14} {seconds:>7.1f} s  {text}")
 
     def passing(self, text: str) -> None:
-        """Show how a wait goes on: on a terminal in one line that changes, else every ten seconds; empty: it is over."""
+        """Show how a wait goes on: on a terminal a line that changes, else one every ten seconds; empty: it is over."""
         if sys.stdout.isatty():
             sys.stdout.write(f"\r\033[K  {text}" if text else "\r\033[K")
             sys.stdout.flush()

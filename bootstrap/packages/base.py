@@ -65,7 +65,7 @@ class Limits:
 
     @classmethod
     def told(cls, environment: Mapping[str, str]) -> Limits:
-        """Return the limits, those of waiting from CHARRNN_WAIT_SECONDS where that is a number (bootstrap.sh's word)."""
+        """Return the limits; those of waiting from CHARRNN_WAIT_SECONDS, bootstrap.sh's word, where it is a number."""
         told = environment.get("CHARRNN_WAIT_SECONDS", "")
         return cls(lock=float(told), repositories=float(told)) if told.isdigit() else cls()
 
