@@ -36,16 +36,21 @@ _SUSPECTS = (
     "cpu.count",
     "threads",
     "precision",
+    "training.kernel",
     "torch",
     "torch.build",
-    "steal.percent",
-    "throttled.percent",
     "memory.mib",
-    "memory.pressure.percent",
-    "swap.used_mib",
-    "blas",
+    "swap.mib",
     "kernel",
 )
+# The same, but measured on each host: how much they must differ to be worth a word.
+_STRAINS = {
+    "steal.percent": 5.0,
+    "throttled.percent": 5.0,
+    "cpu.others.percent": 10.0,
+    "memory.pressure.percent": 5.0,
+    "swapped.mib": 16.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +187,20 @@ def _excesses(slower: Side, faster: Side) -> list[tuple[Part, float]]:
 
 def _suspects(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
     """Yield the facts in which all the hosts of one side differ from all of the other's."""
-    ours, theirs = data.values(slower, _SUSPECTS), data.values(faster, _SUSPECTS)
-    for name in _SUSPECTS:
-        if name in ours and name in theirs and not ours[name] & theirs[name]:
+    names = (*_SUSPECTS, *_STRAINS)
+    ours, theirs = data.values(slower, names), data.values(faster, names)
+    for name in names:
+        if name in ours and name in theirs and _apart(ours[name], theirs[name], _STRAINS.get(name)):
             yield name, _said(ours[name]), _said(theirs[name])
+
+
+def _apart(ours: set[Any], theirs: set[Any], least: float | None) -> bool:
+    if least is None:
+        return not ours & theirs
+    numbers = [[value for value in side if isinstance(value, int | float)] for side in (ours, theirs)]
+    if not all(numbers):
+        return False
+    return max(min(numbers[0]) - max(numbers[1]), min(numbers[1]) - max(numbers[0])) >= least
 
 
 def _said(values: set[Any]) -> str:

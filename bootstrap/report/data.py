@@ -139,6 +139,16 @@ class Data:
                 found.setdefault(name, set()).add(decoded)
         return found
 
+    def hosts_at_least(self, name: str, least: float) -> list[tuple[Host, float]]:
+        """Return the hosts of which a fact that is a number has at least this value, with it."""
+        query = (
+            "SELECT host_id, value FROM facts WHERE name = ? AND CAST(value AS REAL) >= ?"
+            " AND host_id IN (SELECT value FROM json_each(?))"
+        )
+        by_id = {host.id: host for host in self.hosts}
+        rows = self.ledger.stream(query, [name, least, json.dumps(list(by_id))])
+        return [(by_id[host_id], float(value)) for host_id, value in rows]
+
     def hosts_with_facts(self, hosts: Iterable[Host]) -> dict[str, int]:
         """Return how many of some hosts have each fact."""
         query = "SELECT name, count(*) FROM facts WHERE host_id IN (SELECT value FROM json_each(?)) GROUP BY name"

@@ -23,7 +23,8 @@ Verdict = Literal["slower", "faster", "alike", "undecided"]
 TOGETHER = "all groups together"
 
 # Facts that are different at every look, and say nothing of what a run was made of.
-_VOLATILE = frozenset((VAL_LOSS, "val_loss", "disk.free_mib", "memory.available_mib", "session.name", "steal.percent"))
+_VOLATILE = frozenset((VAL_LOSS, "val_loss", "session.name", "checkpoint"))
+_MEASURED = ("percent", "seconds", "free_mib", "available_mib", "swapped.mib")
 _PARTS_SHOWN = 3
 _PART_SECONDS = 0.5
 
@@ -147,7 +148,7 @@ def _facts(before: Report, after: Report) -> Iterator[ChangedFact]:
     ours, theirs = before.data.values(before.data.hosts), after.data.values(after.data.hosts)
     for name in sorted((ours.keys() | theirs.keys()) - _VOLATILE):
         a, b = ours.get(name, set()), theirs.get(name, set())
-        if a != b and not (_measured(a, b) and _overlap(a, b)):
+        if a != b and not name.endswith(_MEASURED) and not (_measured(a, b) and _overlap(a, b)):
             yield ChangedFact(name, _said(a), _said(b))
 
 

@@ -184,25 +184,29 @@ def _cautions(report: Report) -> Iterator[str]:
             for name, values in report.unfair.items()
         ]
         yield f"Not alike on all hosts, beside what they are grouped by: {'; '.join(named)}."
-    yield from _stolen(hosts)
+    yield from _strained(report)
     yield from _unknown(report)
     elsewhere = sorted({host.run.provider for host in hosts if host.run.provider in ("local", "lab", "inventory")})
     if any(provider in ("local", "lab") for provider in elsewhere) and len(hosts) > 1:
         yield "Measured on this machine, where hosts share processors and disk: these seconds say nothing about EC2."
 
 
-def _stolen(hosts: Sequence[Host]) -> Iterator[str]:
-    stolen = [(host, host.facts["steal.percent"]) for host in hosts if _is_stolen(host.facts.get("steal.percent"))]
-    if stolen:
-        worst = max(percent for _, percent in stolen)
-        yield (
-            f"The hypervisor took processor time from {words.count(len(stolen), 'host')}, up to {worst:.0f} %"
-            f" (steal): {_some(host.name for host, _ in stolen)}. Their computing seconds are not the machine's own."
-        )
+_STRAINED = {
+    "steal.percent": (5.0, "the hypervisor took processor time (steal)"),
+    "throttled.percent": (5.0, "a CPU limit held the training back (throttling)"),
+    "cpu.others.percent": (25.0, "other processes used the processors"),
+    "memory.pressure.percent": (5.0, "the training waited for memory"),
+}
 
 
-def _is_stolen(percent: object) -> bool:
-    return isinstance(percent, int | float) and percent >= 5
+def _strained(report: Report) -> Iterator[str]:
+    """Yield what kept hosts from computing at their own speed."""
+    for name, (least, what) in _STRAINED.items():
+        if strained := report.data.hosts_at_least(name, least):
+            worst = max(percent for _, percent in strained)
+            hosts = _some(host.name for host, _ in strained)
+            of = words.count(len(strained), "host")
+            yield f"On {of} {what}, up to {worst:.0f} % of the time: {hosts}. Their seconds are not the machine's own."
 
 
 def _unknown(report: Report) -> Iterator[str]:

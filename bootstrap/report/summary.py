@@ -44,9 +44,10 @@ FAIR = (
     "iterations",
     "precision",
     "threads",
+    "training.kernel",
     "recipe",
 )
-_NEEDED = ("os.pretty", VAL_LOSS, "steal.percent")
+_NEEDED = ("os.pretty", VAL_LOSS)
 
 
 @dataclass(frozen=True, slots=True)

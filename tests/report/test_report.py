@@ -131,7 +131,7 @@ def test_what_makes_a_comparison_unfair_is_said(ledger: Ledger) -> None:
     care = said(report_on(ledger), "care")
     assert "instance.type (m5.large, t3.micro)" in care
     assert "provider (ec2, local)" in care
-    assert "took processor time from 2 hosts, up to 31 %" in care
+    assert "On 2 hosts the hypervisor took processor time (steal), up to 31 % of the time: rhel-1, rhel-2." in care
     assert "say nothing about EC2" in care
 
 
