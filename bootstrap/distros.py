@@ -193,13 +193,20 @@ class Distro(_Model):
     default: str
 
     def release(self, version: str | None = None) -> Release:
-        """Return a release by its key, or the default one."""
-        key = version or self.default
-        if key not in self.releases:
-            meant = yamlfile.nearest(key, self.releases)
+        """Return a release by its key or a version below it (`8.10`: the release 8), or the default one."""
+        if not version:
+            return self.releases[self.default]
+        fitting = self.fitting(version)
+        if fitting is None:
+            meant = yamlfile.nearest(version, self.releases)
             known = f"known: {', '.join(self.releases)}" + (f"; did you mean {meant}?" if meant else "")
-            raise UsageError(f"{self.name} has no release {key!r}", remedy=known)
-        return self.releases[key]
+            raise UsageError(f"{self.name} has no release {version!r}", remedy=known)
+        return self.releases[fitting]
+
+    def fitting(self, version: str) -> str | None:
+        """Return the key of the release that a version belongs to: the longest that it is or begins with."""
+        keys = [key for key in self.releases if version == key or version.startswith(f"{key}.")]
+        return max(keys, key=len, default=None)
 
 
 class Match(_Model):
@@ -269,9 +276,9 @@ def find(name: str, distros: dict[str, Distro] | None = None) -> Release:
 
 
 def _release_key(distro: Distro, version: str) -> tuple[str, bool]:
-    fitting = [key for key in distro.releases if version == key or version.startswith(f"{key}.")]
-    if fitting:
-        return max(fitting, key=len), True
+    fitting = distro.fitting(version)
+    if fitting is not None:
+        return fitting, True
     if "rolling" in distro.releases:
         return "rolling", True
     numbers = version_key(version)

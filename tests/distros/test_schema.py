@@ -119,6 +119,11 @@ def test_an_unknown_distro_on_the_command_line() -> None:
         distros.find("ubunto")
 
 
+def test_a_version_stands_for_its_release() -> None:
+    assert distros.find("rhel:8.10").name == "rhel:8"
+    assert distros.find("suse:15.7").name == "suse:15.7"
+
+
 def test_an_unknown_release_on_the_command_line() -> None:
     with pytest.raises(UsageError, match=r"known: 22\.04, 24\.04, 26\.04"):
         distros.find("ubuntu:23.10")
