@@ -28,6 +28,8 @@ dist: $(VENV)/.complete ## Build what is to be served: make dist URL=https://exa
 
 docs: $(VENV)/.complete ## Write the generated parts of the documentation and of bootstrap.sh
 	$(BIN)/python -m bootstrap.install.shell_block --write
+	$(BIN)/python -m charrnn.flag_table >$(VENV)/flags.part
+	mv $(VENV)/flags.part docs/flags.md
 
 pins: $(VENV)/.complete ## Pin anew what hosts get
 	{ echo "# Written by \`make pins\` from requirements.in: everything that a host gets, torch apart."; \
