@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -103,9 +104,9 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
-        return _fail(f"{error.filename}: {error.strerror}", 1)
+        return _fail(f"{error.filename or 'cannot write the answer'}: {error.strerror}", 1)
     return result if isinstance(result, int) else 0
 
 
