@@ -82,7 +82,7 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
             f"{str(saved.corpus.get('sha256'))[:12]}…): a resumed run needs the same text; to go on with another, "
             f"use --init-from {path}"
         )
-    execution = _resumed_execution(saved, options, given)
+    execution, moved = _resumed_execution(saved, options, given)
     model = CharRNN(saved.config)
     run = _assemble(options, corpus, splits, model, execution)
     run.restore(saved)
@@ -97,7 +97,7 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
             "far, by --iterations or --max-epochs"
         )
         notes = (*notes, message)
-    return Prepared(run, (*corpus.messages, *notes))
+    return Prepared(run, (*corpus.messages, *notes, *moved))
 
 
 def _load_for_resume(path: Path) -> "Checkpoint":
@@ -121,7 +121,7 @@ def changed_options(saved: dict[str, Any], given: dict[str, Any]) -> tuple[Optio
     Raises UsageError for an option that cannot change.
     """
     table = flags()
-    stored = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name in table}
+    stored = _stored_options(saved)
     given = {name: value for name, value in given.items() if value is not None}
     changes = {name: value for name, value in given.items() if stored.get(name) != value}
     notes = []
@@ -140,10 +140,26 @@ def changed_options(saved: dict[str, Any], given: dict[str, Any]) -> tuple[Optio
         stored["iterations"] = None
     if "data" in given:
         stored["data_dir"] = None
-    try:
-        return Options(**{**stored, **given}), tuple(notes)
-    except TypeError as error:
-        raise CheckpointError(f"the checkpoint's options do not hold: {error}") from error
+    return Options(**{**stored, **given}), tuple(notes)
+
+
+def _stored_options(saved: dict[str, Any]) -> dict[str, Any]:
+    """The options that a checkpoint lists, as this version knows them; raises CheckpointError."""
+    stored: dict[str, Any] = {}
+    for name, flag in flags().items():
+        value = saved.get(name, flag.default)
+        value = tuple(value) if isinstance(value, list) else value
+        fits = isinstance(value, (int, float) if flag.kind is float else flag.kind)
+        if isinstance(value, bool) and flag.kind is not bool:
+            fits = False
+        if not (fits or (value is None and flag.default is None)):
+            raise CheckpointError(f"the checkpoint's options do not hold: {name} is {value!r:.40}")
+        try:
+            flag.check(value)
+        except UsageError as error:
+            raise CheckpointError(f"the checkpoint's options do not hold: {error}") from error
+        stored[name] = value
+    return stored
 
 
 def _text(
@@ -217,17 +233,21 @@ def _choose_execution(options: Options, config: ModelConfig) -> Execution:
     return Execution(str(device), choice.precision, choice.threads, choice.kernel)
 
 
-def _resumed_execution(saved: "Checkpoint", options: Options, given: dict[str, Any]) -> Execution:
-    stored = (saved.training_state or {}).get("execution")
-    if not isinstance(stored, dict) or any(given.get(name) for name in ("device", "precision", "threads")):
-        return _choose_execution(options, saved.config)
-    execution = Execution(**stored)
+def _resumed_execution(
+    saved: "Checkpoint", options: Options, given: dict[str, Any]
+) -> tuple[Execution, tuple[str, ...]]:
+    """How the run computed before, unless it was told otherwise, and a note where this host cannot."""
+    if any(given.get(name) for name in ("device", "precision", "threads")):
+        return _choose_execution(options, saved.config), ()
+    execution = Execution.from_json((saved.training_state or {}).get("execution"))
     resolve_device(execution.device)
     try:
         make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
-    except CompileError:
-        return _choose_execution(options, saved.config)  # the run has come to another host
-    return execution
+    except CompileError as error:
+        chosen = _choose_execution(options, saved.config)
+        note = f"the {execution.kernel} kernel of this run is not to be had here ({error}): {chosen.kernel} goes on"
+        return chosen, (note,)
+    return execution, ()
 
 
 def _check_memory(config: ModelConfig, device: torch.device) -> None:
@@ -296,7 +316,7 @@ def _file_name(name: str) -> str:
 
 def _continue_count(run: Run, iteration: int) -> None:
     """Goes on counting where another network's training stopped (torch-rnn's -reset_iterations 0)."""
-    run.iteration = run.first_iteration = iteration
+    run.iteration = iteration
     run.splits.train.position = iteration % run.per_epoch
     if iteration >= run.total:
         raise UsageError(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -22,11 +23,21 @@ from charrnn.model import CharRNN, State
 from charrnn.optimisation import FlatParameters, Optimiser, restore_memory
 from charrnn.vocabulary import Vocabulary
 
-FIGURES = (
-    "iteration", "scale", "recoveries", "reference_loss", "best_loss", "best_name", "since_best", "written",
-    "seconds", "evaluation_seconds", "loss_sum", "loss_count", "first_iteration",
-)  # fmt: skip
-"""The fields of `Run` that are plain figures and belong to what is captured."""
+FIGURES: dict[str, tuple[type, ...]] = {
+    "iteration": (int,),
+    "scale": (float,),
+    "recoveries": (int,),
+    "reference_loss": (float, NoneType),
+    "best_loss": (float, NoneType),
+    "best_name": (str, NoneType),
+    "since_best": (int,),
+    "written": (list,),
+    "seconds": (float,),
+    "evaluation_seconds": (float,),
+    "loss_sum": (float,),
+    "loss_count": (int,),
+}
+"""The fields of `Run` that are plain figures and belong to what is captured, with what they may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,16 @@ class Execution:
     precision: str
     threads: int
     kernel: str
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Execution":
+        """The inverse of `asdict`; raises CheckpointError for anything else."""
+        kinds = {"device": str, "precision": str, "threads": int, "kernel": str}
+        if not isinstance(value, dict) or {name: type(item) for name, item in value.items()} != kinds:
+            raise CheckpointError(f"the checkpoint's way of computing does not hold: {value!r:.80}")
+        if value["precision"] not in {"fp32", "bf16"} or not 1 <= value["threads"] <= 4096:
+            raise CheckpointError(f"the checkpoint's way of computing does not hold: {value!r:.80}")
+        return cls(**value)
 
 
 @dataclass(slots=True)
@@ -49,8 +70,7 @@ class Run:
     loss and log V, in nats; best_loss, best_name: of the evaluations; since_best: evaluations since then;
     written: the names of this run's checkpoints; seconds: spent training, evaluation_seconds: evaluating, both
     over all the parts of an interrupted run; loss_sum, loss_count: of the losses since the last evaluation;
-    first_iteration: where counting began (not 0 when continuing another network's count); resumed_from: the
-    checkpoint that this run goes on from.
+    resumed_from: the checkpoint that this run goes on from.
     """
 
     options: Options
@@ -68,7 +88,6 @@ class Run:
     state: State
     reference_loss: float | None = None
     iteration: int = 0
-    first_iteration: int = 0
     scale: float = 1.0
     recoveries: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -141,6 +160,11 @@ class Run:
         if checkpoint.training is None or checkpoint.training_state is None:
             raise CheckpointError("this checkpoint holds a network only: begin from it with --init-from")
         training, figures = checkpoint.training, checkpoint.training_state
+        for name, kinds in FIGURES.items():
+            if type(figures.get(name)) not in kinds:
+                raise CheckpointError(
+                    f"the checkpoint's training state does not fit: {name} is {figures.get(name)!r:.40}"
+                )
         try:
             with torch.no_grad():
                 for name, tensor in self.model.tensors().items():

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import charrnn
+from charrnn.api import prepare
 from charrnn.callbacks import Bar, Callback, Lines
-from charrnn.checkpoint import load
-from charrnn.errors import CheckpointError, CorpusError, DiskError, TrainingError, UsageError
+from charrnn.checkpoint import Checkpoint, load
+from charrnn.errors import CharRNNError, CheckpointError, CorpusError, DiskError, TrainingError, UsageError
 from charrnn.run import Run
 from charrnn.training import Step, claimed
 
@@ -365,6 +366,32 @@ class TestResuming:
                               callbacks=[Spoil(at=15, value=math.nan, told=[])], **SMALL)  # fmt: skip
         charrnn.train(resume=first.checkpoint, iterations=30)
         assert rows(tmp_path / "a")[-1]["learning_rate"] == 1e-3
+
+
+JUNK = ["x", -1, 10**30, 1e308, None, [], {}, True, [[1]], ["x", 3]]
+
+
+@pytest.mark.parametrize("part", ["training_state", "options", "execution"])
+def test_a_forged_training_state_is_an_error_or_a_run(part: str, corpus: Path, tmp_path: Path) -> None:
+    """Every value replaced by every kind of nonsense, and sealed again: never anything but our own errors."""
+    first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **SMALL)
+    assert first.checkpoint is not None
+    refused = 0
+    for name in _part(load(first.checkpoint), part):
+        for junk in JUNK:
+            made = load(first.checkpoint)
+            _part(made, part)[name] = junk
+            charrnn.save(tmp_path / "forged" / "x", made)
+            try:
+                prepare({"checkpoint_dir": str(tmp_path / "b")}, resume=tmp_path / "forged" / "x")
+            except CharRNNError:
+                refused += 1
+    assert refused > 10
+
+
+def _part(made: Checkpoint, part: str) -> dict[str, Any]:
+    assert made.training_state is not None
+    return {"options": made.options, "training_state": made.training_state}.get(part) or made.training_state[part]
 
 
 def _after(iterations: int) -> Any:
