@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from bootstrap.report import blame, words
 from bootstrap.report.data import COMPARED
-from bootstrap.report.statistics import LEVEL, smallest_p
+from bootstrap.report.statistics import smallest_p
+from bootstrap.report.summary import MOST_COMPARED
 from bootstrap.report.words import TITLES, listed, p_value, seconds, span
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def say(report: Report) -> list[Sentence]:
 
 def _differences(report: Report, metric: str) -> Iterator[Sentence]:
     comparisons = report.compared(metric)
+    timed = sum(group.metrics[metric] is not None for group in report.groups)
+    if timed > MOST_COMPARED:
+        text = f"{timed:,} groups are too many to compare each with each; group by something coarser."
+        yield Sentence("undecided", f"{TITLES[metric].capitalize()}: {text}")
     if not comparisons:
         return
     title = TITLES[metric].capitalize()
@@ -224,8 +229,3 @@ def _unknown(report: Report) -> Iterator[str]:
 def _some(names: Iterable[str]) -> str:
     every = list(dict.fromkeys(names))
     return ", ".join(every) if len(every) <= 4 else f"{', '.join(every[:3])} and {len(every) - 3:,} more"
-
-
-def level() -> str:
-    """Say how sure a difference must be."""
-    return f"{LEVEL:.0%}".replace("%", " %")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from bootstrap.report.statistics import Summary
 
-UNFINISHED = "unfinished"
+MOST_COMPARED = 24
+"""Of more groups than this no two are compared: over hundreds of comparisons next to nothing can be decided."""
+
 UNRECORDED = "not recorded"
 UNNAMED_FAILURE = "unclassified"
 
@@ -131,6 +133,8 @@ def summarise(data: Data, by: Sequence[str] = ("distro",)) -> Report:
     Raises UsageError for a fact that no host has.
     """
     names = [_ALIASES.get(name, name) for name in by]
+    if not names:
+        raise UsageError("nothing to group by", remedy="--by distro, --by instance-type, --by any recorded fact")
     data.read_facts({*_NEEDED, *names})
     for given, name in zip(by, names, strict=True):
         _check_known(data, given, name)
@@ -202,7 +206,8 @@ def _failure(host: Host) -> str:
 
 def _compare(groups: Sequence[Group], metric: str) -> list[Comparison]:
     """Compare every two groups that have values, with p adjusted for how many comparisons that makes."""
-    pairs = list(itertools.combinations([group for group in groups if group.metrics[metric]], 2))
+    known = [group for group in groups if group.metrics[metric]]
+    pairs = list(itertools.combinations(known, 2)) if len(known) <= MOST_COMPARED else []
     raw = [statistics.compare(a.values(metric), b.values(metric)) for a, b in pairs]
     return [
         _comparison(metric, pair, ps, len(pairs))

@@ -45,7 +45,7 @@ _DOING = {
     "install/threads": "measuring thread counts",
     "install/preflight": "looking at the host",
     "install/receipt": "writing the receipt",
-    "first-checkpoint/start": "starting (importing torch, reading the corpus)",
+    "first-checkpoint/start": "starting (importing torch, reading the corpus, choosing kernel and threads)",
     "first-checkpoint/data": "reading the corpus",
     "first-checkpoint/train": "computing training iterations",
     "first-checkpoint/evaluate": "evaluating",

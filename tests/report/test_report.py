@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +282,7 @@ def test_the_newest_run_is_reported_unless_others_are_named(ledger: Ledger, call
         (["ab"], 2, "'ab' fits 2 runs: abc234, abd234"),
         (["abc235"], 2, "no run 'abc235' in the ledger (did you mean abc234?)"),
         (["--by", "instance.typo"], 2, "no host has a fact 'instance.typo' to group by (did you mean instance.type"),
+        (["--by", " , "], 2, "nothing to group by"),
         (["-o", "report.pdf"], 2, "what format is report.pdf?"),
         (["-o", "/nowhere/report.html"], 1, "cannot write /nowhere/report.html: No such file or directory"),
     ],
@@ -293,6 +296,28 @@ def test_mistakes_are_one_clear_line(
     assert done.code == code
     assert told in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_pipe_is_written_to_and_not_replaced(ledger: Ledger, call: Callable[..., Done], tmp_path: Path) -> None:
+    synthetic.run(ledger, (AMAZON,), 1)
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert call("report", "--ledger", ledger.path, "-o", pipe).code == 0
+    reader.join()
+    assert pipe.is_fifo()
+    assert json.loads(read[0])["format"] == "charrnn-bootstrap report"
+
+
+def test_more_groups_than_can_be_compared_are_not(ledger: Ledger) -> None:
+    for seed in range(3):
+        synthetic.run(ledger, replicas=3, seed=seed, name=f"run {seed}")
+    report = report_on(ledger, "host", "run")
+    assert len(report.groups) == 36
+    assert report.comparisons == ()
+    assert "Install: 36 groups are too many to compare each with each" in said(report)
 
 
 def test_a_damaged_ledger_is_one_line_and_left_alone(tmp_path: Path, call: Callable[..., Done]) -> None:
@@ -347,7 +372,9 @@ def test_the_table_fits_its_width(ledger: Ledger) -> None:
 
     synthetic.run(ledger, replicas=6)
     for width in (80, 110, 200):
-        assert max(map(len, table.text(report_on(ledger), width=width).splitlines())) <= width
+        text = table.text(report_on(ledger), width=width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
 
 
 def test_pictures_are_made(ledger: Ledger, call: Callable[..., Done], tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def _on_terminal(report: Report, rows: str) -> None:
     from bootstrap.report.present import table  # noqa: PLC0415
 
     if sys.stdout.isatty():
-        table.show(report, Console(highlight=False), rows=rows)
+        console = Console(highlight=False)
+        console.width = max(console.width, table.NARROWEST)
+        table.show(report, console, rows=rows)
     else:
         put(table.text(report, rows=rows).encode(), None)
 
@@ -95,6 +97,10 @@ def put(content: bytes, output: Path | None) -> None:
         _to_stdout(content)
         return
     try:
+        if output.exists() and not output.is_file():  # a pipe, a terminal: not to be replaced by a file
+            with output.open("wb") as file:
+                file.write(content)
+            return
         descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:

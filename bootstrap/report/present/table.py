@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,7 +18,7 @@ from bootstrap.report.data import COMPARED, EMPTY_REMEDY, VAL_LOSS, Data, Host, 
 from bootstrap.report.words import TITLES, UNKNOWN, count, dollars, listed, seconds, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import RenderableType
 
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 _DASH = "–"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 10
+_SHORT_BAR = 4
 _PLAIN_WIDTH = 110
+_WIDE = 100
+NARROWEST = 80
+"""Columns that a table needs; a narrower terminal wraps its lines, rather than hide figures."""
 _COLOURS = {"wait": "yellow", "network": "cyan", "disk": "magenta", "compute": "green", "mixed": "bright_black"}
 _CATEGORY_ORDER = ("wait", "network", "disk", "compute", "mixed")
 
@@ -48,7 +53,8 @@ def show(report: Report, console: Console, *, rows: str = "auto") -> None:
     if rows == "auto":
         rows = "phases" if len(report.data.hosts) == 1 else "groups"
     bars = "utf" in console.encoding.lower()
-    body: list[RenderableType] = {"groups": _groups, "hosts": _hosts, "phases": _phases}[rows](report, bars)
+    wide = console.width >= _WIDE
+    body = _groups(report, bars, wide) if rows == "groups" else {"hosts": _hosts, "phases": _phases}[rows](report, bars)
     said = [Padding(Text(item.text, style=_STYLE[item.kind]), (0, 0, 0, 2)) for item in sentences.say(report)]
     console.print(Lines(_heading(report), Text(), *body, *([Text()] if said else []), *said))
 
@@ -77,22 +83,24 @@ def _heading(report: Report) -> Text:
     return head.append("".join(f" · {part}" for part in parts))
 
 
-def _groups(report: Report, bars: bool) -> list[RenderableType]:
+def _groups(report: Report, bars: bool, wide: bool) -> list[RenderableType]:
     """Return a table for each duration, and one for what else there is to know of the groups."""
     tables: list[RenderableType] = []
-    widest = max(map(len, (group.label for group in report.groups)))
+    label = min(max(len(group.label) for group in report.groups), 32 if wide else 20)
+    cells = _BAR if wide else _SHORT_BAR
     for metric in report.metrics:
-        table = _table(TITLES[metric], min(widest, 32), "n", "median", "min–max", "mean")
+        table = _table(TITLES[metric], label, "n", "median", "min–max", "mean")
         summaries = [summary for group in report.groups if (summary := group.metrics[metric])]
         top = max((summary.median for summary in summaries), default=0.0)
+        bar_of = partial(bar, top=top, blocks=bars, width=cells)
         if any(summary.interval for summary in summaries):
             table.add_column("95 % interval", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
         for group in report.groups:
-            table.add_row(*_metric(group, metric, len(table.columns), top, bars))
+            table.add_row(*_metric(group, metric, len(table.columns), bar_of))
         tables += [table, Text()]
     if any(group.val_loss or group.cost or len(group.hosts) != group_ok(group) for group in report.groups):
-        return [*tables, _outcomes(report, min(widest, 32))]
+        return [*tables, _outcomes(report, label)]
     return tables[:-1]
 
 
@@ -104,7 +112,7 @@ def _table(first: str, width: int, *others: str) -> Table:
     return table
 
 
-def _metric(group: Group, metric: str, columns: int, top: float, bars: bool) -> list[RenderableType]:
+def _metric(group: Group, metric: str, columns: int, bar_of: Callable[[float], str]) -> list[RenderableType]:
     summary = group.metrics[metric]
     label = Padding(Text(group.label), (0, 0, 0, 2))
     if summary is None:
@@ -114,7 +122,7 @@ def _metric(group: Group, metric: str, columns: int, top: float, bars: bool) -> 
     cells += [span(summary.minimum, summary.maximum) if summary.n > 1 else _DASH, seconds(summary.mean)]
     if columns > 6:
         cells.append(span(*summary.interval) if summary.interval else _DASH)
-    return [*cells, Text(bar(summary.median, top, bars), style="cyan")]
+    return [*cells, Text(bar_of(summary.median), style="cyan")]
 
 
 def group_ok(group: Group) -> int:
