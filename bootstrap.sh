@@ -34,6 +34,7 @@ Installs the training stack in /opt/charrnn. Asks nothing. Needs root: without i
   --source DIR|URL|FILE      install from a checkout, a folder with a wheel, a wheel, a source archive (.tar.gz) or a URL
   --sha256 HEX               what a URL's file must be (a stamped script knows its own)
   --accelerator auto|cpu|cuda  which build of torch; auto takes CUDA's where there is a GPU with a driver
+  --reboot                   reboot where a GPU's driver was installed; run the same command again afterwards
   --torch-index URL          the package index torch comes from; '' names none (also: CHARRNN_TORCH_INDEX)
   --omit-dependency-installation
                              leave the package manager alone: list the packages to install by hand, install the rest
@@ -762,6 +763,7 @@ parse() {
                 esac
                 shift ;;
             --omit-dependency-installation | --ommit-dependency-installation) OMIT=yes; HANDOVER+=(--omit-dependency-installation) ;;
+            --reboot) HANDOVER+=(--reboot) ;;
             --first-checkpoint) FIRST=yes; HANDOVER+=(--first-checkpoint) ;;
             --dry-run) DRY=yes ;;
             --uninstall) REMOVE=yes ;;

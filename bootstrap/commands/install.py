@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--ommit-dependency-installation", "omit", is_flag=True, hidden=True)
 @click.option("--first-checkpoint", is_flag=True, help="Then train until the first checkpoint, and report.")
 @click.option("--iterations", type=click.IntRange(1), default=1000, show_default=True, help="Of that training.")
+@click.option("--reboot", is_flag=True, help="Reboot, instead of training, where a GPU's driver was installed.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the plan as JSON.")
 @click.option("--log", type=click.Path(path_type=Path), hidden=True)  # what bootstrap.sh hands over
@@ -42,6 +43,7 @@ def command(
     omit: bool,
     first_checkpoint: bool,
     iterations: int,
+    reboot: bool,
     dry_run: bool,
     as_json: bool,
     log: Path | None,
@@ -64,6 +66,7 @@ def command(
         omit_packages=omit,
         first_checkpoint=first_checkpoint,
         iterations=iterations,
+        reboot=reboot,
     )
     if dry_run:
         _show(local.plan(options).plan, options, as_json=as_json)

@@ -94,6 +94,8 @@ def install(options: Options, *, log: Path | None, started: float | None) -> int
             run.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
             _name_log(log)
             raise
+    if options.reboot and planned.plan.driver:
+        return run.reboot()
     return run.train() if options.first_checkpoint else run.close()
 
 
@@ -168,6 +170,13 @@ class _Run:
         for what, how in rows:
             self.screen.say(f"  {what:<20} {how}")
         _name_log(self.screen.log)
+
+    def reboot(self) -> int:
+        """Record the run and reboot: the driver that was installed is loaded then."""
+        code = self.close()
+        self.screen.say("Rebooting. Run the same command again afterwards.")
+        LocalHost("this machine").run(["shutdown", "-r", "now"], timeout=60)
+        return code
 
     def close(self) -> int:
         """Record a run without training and say what can be done now. One that changed nothing is no news."""

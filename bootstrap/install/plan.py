@@ -39,6 +39,8 @@ class Options:
     omit_packages: bool = False
     first_checkpoint: bool = False
     iterations: int = 1000
+    reboot: bool = False
+    """Whether to reboot where a driver was installed, which the GPU cannot be used without."""
 
 
 @dataclass(frozen=True, slots=True)
