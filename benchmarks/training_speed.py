@@ -55,12 +55,12 @@ class Row:
     shape: str
     ours: tuple[float, float]
     plain: tuple[float, float]
-    plain_bf16: tuple[float, float]
+    plain_bf16: tuple[float, float] | None
     chosen: str
 
-    def ratios(self) -> tuple[float, float]:
+    def ratios(self) -> tuple[float, float | None]:
         """How many times faster than the plain loop in float32 and in bfloat16, by the best rounds."""
-        return self.plain[0] / self.ours[0], self.plain_bf16[0] / self.ours[0]
+        return self.plain[0] / self.ours[0], self.plain_bf16[0] / self.ours[0] if self.plain_bf16 else None
 
 
 class PlainNetwork(nn.Module):
@@ -156,11 +156,11 @@ def compare(config: ModelConfig, batch: int, steps: int, *, precision: str, roun
 
     def best(name: str) -> tuple[float, float]:
         found = [(min(taken), statistics.median(taken)) for (who, _), taken in times.items() if who == name]
-        nothing = float("nan")
-        return min((one[0] for one in found), default=nothing), min((one[1] for one in found), default=nothing)
+        return min(one[0] for one in found), min(one[1] for one in found)
 
+    low = best("plain bf16") if "plain bf16" in entrants else None
     shape = f"{config.cell} {config.layers}x{config.size} B{batch} S{steps} V{config.vocabulary_size}"
-    return Row(shape + (" dropout" if config.dropout else ""), best("ours"), best("plain"), best("plain bf16"), chosen)
+    return Row(shape + (" dropout" if config.dropout else ""), best("ours"), best("plain"), low, chosen)
 
 
 def main() -> None:
@@ -180,8 +180,13 @@ def main() -> None:
         row = compare(config, batch, steps, precision=given.precision, rounds=rounds)
         rows.append(row)
         if not given.json:
-            times = "".join(f"{best:>9.2f} /{middle:>7.2f}" for best, middle in (row.ours, row.plain, row.plain_bf16))
-            print(f"{row.shape:<34}{times}{row.ratios()[0]:>8.2f}{row.ratios()[1]:>6.2f}  {row.chosen}", flush=True)
+            times = "".join(
+                f"{taken[0]:>9.2f} /{taken[1]:>7.2f}" if taken else f"{'-':>18}"
+                for taken in (row.ours, row.plain, row.plain_bf16)
+            )
+            ratio, ratio_bf16 = row.ratios()
+            shown = f"{ratio:>8.2f}" + (f"{ratio_bf16:>6.2f}" if ratio_bf16 else f"{'-':>6}")
+            print(f"{row.shape:<34}{times}{shown}  {row.chosen}", flush=True)
     if given.json:
         print(json.dumps([{**asdict(row), "ratios": row.ratios()} for row in rows], indent=1))
 

@@ -40,7 +40,7 @@ def library() -> Library:
 
 
 def make(kernel: str, precision: str, threads: int = 2) -> Any:
-    if kernel == "compiled" and (precision == "bf16" and not library().bf16):
+    if kernel == "compiled" and not library().bf16 and precision == "bf16":
         pytest.skip("this CPU has no bfloat16 products")
     return make_stack(kernel, precision=precision, threads=threads)
 
@@ -108,7 +108,8 @@ def test_evaluation_is_never_in_low_precision(config: ModelConfig) -> None:
     tokens, _, state = window(config, 3, 9)
     for kernel in KERNELS:
         model = network(config).eval()
-        model.stack = make(kernel, "bf16")
+        bf16 = kernel != "compiled" or library().bf16
+        model.stack = make(kernel, "bf16" if bf16 else "fp32")
         with torch.no_grad():
             found = model(tokens, state)[0]
             expected = network(config).double().eval()(tokens, tuple(part.double() for part in state))[0]
