@@ -97,7 +97,11 @@ def test_every_step_is_the_originals(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_loss_of_the_original_at_1000_iterations(
     tinyshakespeare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One seed of what benchmarks/parity.py measures with three; the original's three runs: 1.7637."""
+    """One run of what benchmarks/parity.py measures with three; the original: 1.7637.
+
+    So early, runs differ by some 0.02 (standard deviation) from seed to seed, and another CPU's rounding is as good as
+    another seed: the bound is three of these away.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     seen: list[float] = []
@@ -112,6 +116,6 @@ def test_the_loss_of_the_original_at_1000_iterations(
     assert (len(result.vocabulary), result.split) == (65, "interleaved")
     assert seen[0] == pytest.approx(np.log(65), abs=0.02)
     assert result.val_loss is not None
-    assert result.val_loss < 1.7637 + 0.03
+    assert result.val_loss < 1.7637 + 0.06
     assert result.checkpoint is not None
     assert result.checkpoint.name == f"lm_tinyshakespeare_epoch2.36_{result.val_loss:.4f}"
