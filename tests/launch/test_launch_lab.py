@@ -149,7 +149,8 @@ def test_a_dropped_connection_does_not_restart_the_training(user: User, tmp_path
     playbook = tmp_path / "p.yml"
     playbook.write_text(
         "title: t\nsteps:\n"
-        "  - phase: train\n    session: echo begun >>~/begun; until [ -e /tmp/go ]; do sleep 0.1; done\n    wait_for: session\n"
+        "  - phase: train\n    session: echo begun >>~/begun; until [ -e /tmp/go ]; do sleep 0.1; done\n"
+        "    wait_for: session\n"
         "  - {phase: check, run: 'test $(wc -l <~/begun) = 1'}\n"
     )
     process = user.start("launch", "--distros", "suse", "--playbook", str(playbook), *QUICK)
