@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from bootstrap.ledger import Ledger
-from bootstrap.report import load, present, summarise
+from bootstrap.report import load, present, summarise, words
 from tests.report import synthetic
 
 if TYPE_CHECKING:
@@ -161,6 +161,23 @@ def test_the_keyboard_shows_it_too(browser: WebDriver, pages: Path) -> None:
     tip = browser.find_element(By.ID, "tip")
     assert tip.is_displayed()
     assert "Amazon Linux 2023" in tip.text
+
+
+@pytest.mark.parametrize("name", ["four", "many"])  # without and with intervals
+def test_every_figure_stands_under_its_heading(browser: WebDriver, pages: Path, name: str) -> None:
+    show(browser, pages / f"{name}.html")
+    script = "return [...document.querySelectorAll(arguments[0])].map((r) => [...r.cells].map((c) => c.innerText))"
+    (heads,) = browser.execute_script(script, "#groups thead tr:last-child")
+    rows = browser.execute_script(script, "#groups tbody tr")
+    assert [len(row) for row in rows] == [len(heads)] * 4
+    with Ledger(pages / f"{name}.sqlite", read_only=True) as ledger:
+        report = summarise(load(ledger, every=True))
+    for row, group in zip(rows, report.groups, strict=True):
+        medians = [cell for head, cell in zip(heads, row, strict=True) if head == "median"]
+        assert medians == [words.seconds(summary.median) for summary in group.metrics.values() if summary]
+        assert group.val_loss is not None
+        assert row[heads.index("val loss")] == f"{group.val_loss.median:.4f}"
+        assert row[heads.index("failed")] == str(sum(group.failures.values()))
 
 
 def test_sorting_sorts(browser: WebDriver, pages: Path) -> None:
