@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -54,11 +55,13 @@ def command(
         state.folder(run)  # refuses what cannot be a run's id
     there = cloud.account(region, profile)
     scope = Scope(frozenset(runs) if runs else None, None if runs or everyone else there.owner)
-    confirm(cloud.find(there, scope), yes=yes)
+    found = cloud.find(there, scope)
+    confirm(found, yes=yes)
     remains = cloud.destroy(there, scope, settle=settle, note=lambda text: click.echo(text, err=True))
     finish(remains, there.notes, as_json=as_json)
-    for run in runs:
-        state.forget_keys(run)
+    for run in {*runs, *(thing.run for thing in found)}:
+        with contextlib.suppress(UsageError):  # a tag that somebody else wrote
+            state.forget_keys(run)
 
 
 def confirm(found: list[Found], *, yes: bool) -> None:

@@ -123,6 +123,7 @@ class Fleet:
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="host")
         self._trouble: BootstrapError | None = None
+        self._creating: list[threading.Thread] = []
         self.hosts = {
             host.name: HostRun(host.name, ledger.add_host(plan.run_id, host.name, host.distro), spot_left=retry_spot)
             for host in plan.hosts
@@ -167,7 +168,7 @@ class Fleet:
         for host in self.hosts.values():
             host.begin("launch/create", "wait")
             self._board.phase(host.name, "starting")
-        threading.Thread(target=self._create, args=(None,), name="create", daemon=True).start()
+        self._start_creating(None)
         watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
         watcher.start()
         with self._changed:
@@ -182,6 +183,8 @@ class Fleet:
                 )
         self._abandon()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        for thread in self._creating:  # a call that is under way may still make something: only then is it looked for
+            thread.join()
         for host in self.hosts.values():
             if not host.ended:
                 self._end(host, Failure("stopped", f"{host.name}: stopped before it was done", None, host.phase))
@@ -198,6 +201,11 @@ class Fleet:
         """Return how it went."""
         return Outcome(tuple(self.hosts.values()), remains, stopped, self._trouble)
 
+    def _start_creating(self, names: list[str] | None) -> None:
+        thread = threading.Thread(target=self._create, args=(names,), name="create", daemon=True)
+        self._creating.append(thread)
+        thread.start()
+
     def _create(self, names: list[str] | None) -> None:
         try:
             self._provider.create(self._plan, self, names)
@@ -210,7 +218,8 @@ class Fleet:
 
     def _fail_unstarted(self, names: list[str] | None, error: Exception) -> None:
         for host in self.hosts.values():
-            if (names is None or host.name in names) and host.machine is None and not host.ended:
+            unstarted = host.machine is None or host.machine.host is None
+            if (names is None or host.name in names) and unstarted and not host.ended:
                 self._end(host, classify(error, "launch/create"))
 
     def _all_quiet(self) -> bool:
@@ -297,7 +306,7 @@ class Fleet:
         self._board.phase(host.name, "starting")
         self._board.note(host.name, "AWS took the spot instance back: starting another")
         host.begin("launch/create", "wait")
-        threading.Thread(target=self._create, args=([host.name],), name="create again", daemon=True).start()
+        self._start_creating([host.name])
 
     def _collect(self, host: HostRun, machine: Machine, runner: Runner, failure: Failure | None) -> None:
         """Bring what the host recorded into the ledger, and its logs here where it failed."""

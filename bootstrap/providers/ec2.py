@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bootstrap.providers.ec2_plan import Ec2Plan
 
 _AGAIN = ("throttled", "transient", "network")
+_ATTEMPTS = 8
 _CALLS_AT_ONCE = 4
 _READY_WITHIN = 600.0  # seconds from the call until an instance runs and has an address
 
@@ -199,7 +200,7 @@ class Ec2Provider:
         retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, AwsError) and error.kind in _AGAIN),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=20),
-            stop=tenacity.stop_after_attempt(8),
+            stop=lambda state: state.attempt_number >= _ATTEMPTS or watcher.stopped,
             sleep=self._sleep,
             reraise=True,
         )
