@@ -75,7 +75,8 @@ TARGETS = (
         "parity",
         1.4337,
         40,
-        "--recipe modern --split interleaved --batch-size 50 --seq-length 50 --iterations 3000",
+        # These fractions make the 46 batches of 25 that are the 23 batches of 50 which char-rnn validates on.
+        "--recipe modern --split interleaved --batch-size 50 --train-frac 0.9485 --val-frac 0.0515 --iterations 2400",
         "the original char-rnn after 4,000 iterations, about 660 s",
         quick=True,
     ),
