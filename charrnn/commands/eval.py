@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @click.option("--val-frac", type=float, help="Share of the text to validate on. [as trained]")
 @click.option("--batch-size", type=int, help="Streams that the text is cut into. [as trained]")
 @click.option("--seq-length", type=int, help="Characters of a stream in a batch. [as trained]")
-@click.option("--streams", type=int, help="Contiguous split: read the part as so many streams; 1 carries the state.")
+@click.option(
+    "--streams",
+    type=int,
+    help="Contiguous split, and all: read the text as so many streams; 1 carries the state. [batch size]",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, cuda:N or mps.")
 @click.option("--per-character", is_flag=True, help="Also what each character cost, in nats, in the text's order.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -55,9 +59,10 @@ def command(name: str | None, device: str, per_character: bool, as_json: bool, *
         for offset, symbol, nats in rows:
             click.echo(f"{offset}\t{json.dumps(symbol, ensure_ascii=False)}\t{nats:.4f}")
         return
+    where = f"{about['part']} of the {about['split']} split" if about["split"] else "all of the text"
     click.echo(
         f"{about['loss']:.4f} nats/char, {about['bits_per_char']:.4f} bits/char, perplexity {about['perplexity']:.3f}"
-        f" ({about['part']} of the {about['split']} split, {about['characters']:,} characters of {corpus.name})"
+        f" ({where}, {about['characters']:,} characters of {corpus.name})"
     )
 
 
@@ -81,7 +86,7 @@ def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> t
         total = len(corpus.ids) - 1  # the first character has nothing before it
         if total < 1:
             raise UsageError(f"{corpus.name} has a single character: there is nothing to predict")
-        streams = max(1, min(given["streams"] or 1, total // length))
+        streams = max(1, min(given["streams"] or batch, total // length))
         size = total // streams
         loader = Loader(corpus.ids, first=0, stride=size, length=size, streams=streams, sequence_length=length)
         return loader, {"split": None, "part": "all"}

@@ -214,7 +214,7 @@ def reference_loss(network: Path, symbols: str) -> float:
 
 
 def test_the_loss_of_a_whole_text_is_that_of_one_pass(network: Path, text: Path) -> None:
-    result = evaluated(network, "--data", text, "--part", "all")
+    result = evaluated(network, "--data", text, "--part", "all", "--streams", 1)
     assert result["characters"] == len(text.read_text()) - 1
     assert result["loss"] == pytest.approx(reference_loss(network, text.read_text()), abs=1e-5)
     assert result["bits_per_char"] == pytest.approx(result["loss"] / math.log(2))
@@ -240,7 +240,9 @@ def test_the_cost_of_each_character(network: Path, text: Path) -> None:
         content = text.read_text()
         assert all(content[offset] == symbol for offset, symbol, _ in rows if offset < len(content))
         assert [row[0] for row in rows] == sorted({row[0] for row in rows})
-    lines = call("eval", network, "--data", text, "--part", "all", "--per-character").stdout.splitlines()
+    lines = call(
+        "eval", network, "--data", text, "--part", "all", "--streams", 1, "--per-character"
+    ).stdout.splitlines()
     assert lines[0].split("\t")[:2] == ["1", '"b"']
     assert len(lines) == len(text.read_text()) - 1
 
