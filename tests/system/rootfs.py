@@ -138,7 +138,9 @@ class Machine:
         return Path(f"/proc/{self._inside}/root")
 
     def __enter__(self) -> Machine:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for left in FOLDER.glob("machine-*"):  # by tests that were killed
+            if not Path(f"/proc/{left.name.rpartition('-')[2]}").exists():
+                shutil.rmtree(left, ignore_errors=True)
         self.folder.mkdir(parents=True)
         settings = pip_settings()
         binds = [str(path) for path in (*local_paths(settings), *self._share)]
