@@ -43,9 +43,10 @@ _TAIL = """
 
 | what | how far proven |
 |---|---|
-| a GPU found by PCI vendor and class, its driver, the build of torch, its reason | units over a fake `/sys`; no GPU |
+| a GPU found by PCI vendor and class, its driver, the build of torch, its reason | units, and a lab host with a fake device in its `/sys`; no GPU |
 | a driver too old named before anything is downloaded | units |
-| the driver recipes below | planner cases: the commands, never run |
+| the driver recipes below | planner cases; Amazon's also run by the real dnf with fake packages (`tests/hosts/test_gpu.py`) |
+| a kernel module that is built and loaded | never |
 | CUDA builds of torch | never downloaded here |
 
 ## Swap
@@ -113,7 +114,7 @@ def _table(runs: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _recipes() -> list[str]:
-    lines = ["", "## NVIDIA driver recipes (planned, never run)", ""]
+    lines = ["", "## NVIDIA driver recipes (planned)", ""]
     for distro in distros.load_all().values():
         recipe_ = distro.release().nvidia
         if recipe_ and not distro.release().refuse:
