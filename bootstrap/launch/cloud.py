@@ -71,7 +71,8 @@ def _everywhere(there: Account, do: Callable[[Aws], _T]) -> list[_T]:
             there.notes.append(f"{region} was not looked at: {error.message}")
             return []
 
-    with ThreadPoolExecutor(8, thread_name_prefix="region") as pool:
+    # All at once: each waits between its two looks.
+    with ThreadPoolExecutor(32, thread_name_prefix="region") as pool:
         return [result for results in pool.map(one, there.regions) for result in results]
 
 

@@ -87,6 +87,7 @@ class BigAws:
     def pages(self, action: str, operation: str, _key: str, **_: Any) -> Iterator[Any]:
         """Answer a listing, page by page."""
         if operation == "describe_instances":
+            self.calls["listings"] += 1
             alive = list(self.things["instance"].values())
             for start in range(0, max(1, len(alive)), self.page):
                 self.calls[action] += 1

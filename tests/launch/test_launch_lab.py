@@ -233,3 +233,29 @@ def test_ctrl_c_stops_what_runs_on_a_host_that_stays(user: User, tmp_path: Path)
     assert process.returncode == 130, output + rest
     assert host.run("kill -0 $(cat /tmp/pid)").exit_code != 0, "the command was stopped"
     assert user.cloud.left()["instances"], "the host was kept"
+
+
+def test_ctrl_c_while_instances_are_being_started_leaves_none(user: User, echo: Path) -> None:
+    """The call that is on its way comes true after the user said stop: it is waited for."""
+    process: list[subprocess.Popen[str]] = []
+
+    def on_call(action: str) -> None:
+        if action == "RunInstances":
+            user.cloud.faults.on_call = None
+            process[0].send_signal(signal.SIGINT)
+
+    user.cloud.faults.on_call = on_call
+    process.append(user.start("launch", "--distros", "rhel,suse", "--playbook", str(echo), *QUICK))
+    output = process[0].communicate(timeout=120)[0]
+    assert process[0].returncode == 130, output
+    user.cloud.settle()
+    assert nothing_left(user.cloud), output
+
+
+def test_down_looks_in_every_region(user: User, echo: Path, tmp_path: Path) -> None:
+    done = user.run("launch", "--distros", "rhel", "--playbook", str(echo), *QUICK, "--keep")
+    assert done.returncode == 0, done.stderr
+    stranger = type(user)(user.cloud, tmp_path / "other")
+    gone = stranger.run("down", "--all", "--yes", "--settle", "1")
+    assert gone.returncode == 0, gone.stderr
+    assert nothing_left(user.cloud)
