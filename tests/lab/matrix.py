@@ -43,9 +43,9 @@ _TAIL = """
 
 | what | how far proven |
 |---|---|
-| a GPU found by PCI vendor and class, its driver, the build of torch, its reason | units, and a lab host with a fake device in its `/sys`; no GPU |
+| a GPU found by PCI vendor and class, its driver, the build of torch | units, a lab host with a fake device; no GPU |
 | a driver too old named before anything is downloaded | units |
-| the driver recipes below | planner cases; Amazon's also run by the real dnf with fake packages (`tests/hosts/test_gpu.py`) |
+| the driver recipes below | planner cases; Amazon's also by the real dnf, with fake packages |
 | a kernel module that is built and loaded | never |
 | CUDA builds of torch | never downloaded here |
 
