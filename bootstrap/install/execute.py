@@ -222,6 +222,11 @@ class Installer:
                 result = self._call(command, env, timeout=_DOWNLOAD)
                 if not result.ok:
                     Steps(prefix).abandon()
+                    if "No space left on device" in result.stdout + result.stderr:  # another source needs as much
+                        raise ResourceError(
+                            f"the disk is full: torch needs about 1 GB more in {prefix.root}",
+                            remedy="free some space, then run the same command again",
+                        )
                     tried.append((attempt, last_words(result.stderr or result.stdout)))
                     continue
             self._torch = {

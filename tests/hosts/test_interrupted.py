@@ -67,9 +67,7 @@ def test_a_disk_that_fills_up_during_torch_ends_in_one_line(ready: MakeReady) ->
 
     def fill(line: str) -> None:
         # the row of the packages is the last before torch; what is left then is not enough for it
-        if line.split()[:2] == ["packages", ""] or (
-            line.startswith("  packages") and driving.spans(host, "install/project")
-        ):
+        if line.startswith("  packages") and driving.spans(host, "install/project"):
             host.run("fallocate -l $(($(df --output=avail -k / | tail -n 1) - 300000))K /var/filler")
             filled.set()
 
@@ -77,16 +75,17 @@ def test_a_disk_that_fills_up_during_torch_ends_in_one_line(ready: MakeReady) ->
 
     assert filled.is_set(), done.output
     assert done.exit_code == 6, done.output
-    assert "space" in done.complaint
+    assert "the disk is full: torch needs about 1 GB more in /opt/charrnn" in done.complaint
 
     host.run("rm /var/filler")
     again = driving.run(host)
     assert again.exit_code == 0, again.output
 
 
+@pytest.mark.soak  # near the limit a host reads the same pages from its disk again and again before anything is killed
 @pytest.mark.skipif(not cgroups.available(), reason="no memory controller here")
 def test_a_process_killed_for_want_of_memory_is_explained(ready: MakeReady) -> None:
-    host = ready("rhel9", memory_mib=170, on_disk=True)
+    host = ready("rhel9", memory_mib=110, on_disk=True)
 
     done = driving.run(host)
 
