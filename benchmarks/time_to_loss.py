@@ -58,9 +58,8 @@ class Target:
 
 
 LARGE = (
-    "--recipe modern --rnn-size 512 --dropout 0.45 --locked-dropout --learning-rate 4e-3 --warmup 200 --beta1 0.9 "
-    "--beta2 0.99 --schedule cosine --min-learning-rate 1e-4 --weight-decay 0.05 --batch-size 32 --seq-length 64 "
-    "--max-epochs "
+    "--recipe modern --rnn-size 512 --dropout 0.45 --locked-dropout --learning-rate 4e-3 --warmup 200 --cooldown 0.5 "
+    "--weight-decay 0.05 --batch-size 32 --seq-length 64 --max-epochs "
 )
 """Without its epochs. What is known of it, and what is not, is in docs/recipes.md."""
 TARGETS = (
