@@ -128,13 +128,20 @@ def listing(host: Host, *, without: tuple[str, ...] = ()) -> dict[str, str]:
         for name in [*folders, *files]:
             full = os.path.join(folder, name)  # noqa: PTH118  (os.walk gives strings)
             path = "/" + os.path.relpath(full, host.up)
-            if not path.startswith((*without, *_CHANGED_BY_READING)):
-                found[path] = _entry(full)
+            if path.startswith((*without, *_CHANGED_BY_READING)):
+                continue
+            entry = _entry(full)
+            if name in folders and any(_entry(f"{lower}{path}") == entry for lower in host.lowers):
+                continue  # something was put into it and perhaps taken out again: the folder is the image's own
+            found[path] = entry
     return found
 
 
 def _entry(path: str) -> str:
-    status = os.lstat(path)
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ""
     rights = f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid}"
     if stat.S_ISLNK(status.st_mode):
         return f"{rights} -> {os.readlink(path)}"  # noqa: PTH115
