@@ -25,6 +25,7 @@ SETTLE = 10.0
 """Seconds between the two empty looks."""
 
 _AT_ONCE = 200  # ids in one TerminateInstances
+_PATIENCE = 30  # looks refused one after the other, five seconds apart at most: what is left costs money
 _HOPELESS = ("credentials", "denied", "region")
 
 
@@ -130,7 +131,7 @@ def destroy(
             failures = 0
         except AwsError as error:
             failures += 1
-            if error.kind in _HOPELESS or failures >= 5:
+            if error.kind in _HOPELESS or failures >= _PATIENCE:
                 raise
             left, trouble, empty = [], error, False
         for thing in left:
