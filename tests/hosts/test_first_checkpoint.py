@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800), pytest.mark.xdist_group("hosts")]
 
 LOGS = ("/opt/charrnn/log", "/opt/charrnn/events.jsonl", "/var/log")
-USERS = ("/root", "/home")
+USERS = ("/root", "/home", "/tmp/tmux-")  # sessions are the user's; tmux leaves its socket when its server ends
 PACKAGES = (
     "/usr/",
     "/var/lib/",
