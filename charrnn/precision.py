@@ -211,6 +211,11 @@ class Measurement:
             torch.set_rng_state(random)
 
 
+def possible(config: ModelConfig, choice: Choice) -> bool:
+    """Whether a network can be trained in this way on this CPU: tried with the shortest window."""
+    return Measurement()(Shape(config, batch=1, steps=1), choice).wall < float("inf")
+
+
 class Window:
     """One window of random symbols through a new network of some shape, again and again."""
 

@@ -241,13 +241,24 @@ def _resumed_execution(
         return _choose_execution(options, saved.config), ()
     execution = Execution.from_json((saved.training_state or {}).get("execution"))
     resolve_device(execution.device)
+    why_not = _why_not(execution, saved.config)
+    if why_not is None:
+        return execution, ()
+    chosen = _choose_execution(options, saved.config)
+    before, after = (f"{one.kernel} kernel in {one.precision}" for one in (execution, chosen))
+    return chosen, (f"the {before} of this run is not to be had here ({why_not}): the {after} goes on",)
+
+
+def _why_not(execution: Execution, config: ModelConfig) -> str | None:
+    """Why a network cannot be trained in this way on this machine; None if it can."""
     try:
         make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     except CompileError as error:
-        chosen = _choose_execution(options, saved.config)
-        note = f"the {execution.kernel} kernel of this run is not to be had here ({error}): {chosen.kernel} goes on"
-        return chosen, (note,)
-    return execution, ()
+        return str(error)
+    choice = precision.Choice(execution.kernel, execution.precision, execution.threads)
+    if execution.device == "cpu" and not precision.possible(config, choice):
+        return "this CPU has no operators for it"  # oneDNN's LSTM in bfloat16 needs AVX-512
+    return None
 
 
 def _check_memory(config: ModelConfig, device: torch.device) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -360,6 +363,19 @@ class TestResuming:
             assert torch.get_num_threads() == 1
         finally:
             torch.set_num_threads(before)
+
+    def test_a_precision_that_this_cpu_does_not_have_is_replaced(self, corpus: Path, tmp_path: Path) -> None:
+        first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **{**SMALL, "precision": "auto", "threads": 0})
+        assert first.checkpoint is not None
+        made = load(first.checkpoint)
+        _part(made, "execution").update(kernel="pytorch", precision="bf16")  # as a CPU with AVX-512 may choose
+        charrnn.save(tmp_path / "a" / "elsewhere", made)
+        command = [sys.executable, "-c", "from charrnn.cli import main; main()", "train", "--resume", "a/elsewhere"]
+        command += ["--iterations", "21"]
+        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "in bf16 of this run is not to be had here" in done.stdout + done.stderr
 
     def test_spikes_are_remembered(self, corpus: Path, tmp_path: Path) -> None:
         first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a",
