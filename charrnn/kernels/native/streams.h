@@ -29,7 +29,6 @@ typedef struct {
 } streams_t;
 
 #define STREAMS_MAX 48 /* that take a step together: more would push their states out of the near cache */
-#define FEW 2          /* streams up to which several panels are done at once */
 
 typedef struct {
     const streams_t *s;
@@ -39,40 +38,28 @@ typedef struct {
     const float *at_table[STREAMS_MAX];
 } block_t;
 
-/* Sums of few rows: one row's two vectors of sums alone would wait for each other's multiplications, so four panels are
-   done at once. */
-INLINE void few_rows(const int rows, const float *const *init, int64_t n, const float *a, int64_t stride, int64_t inputs,
-                     const float *panels, float *out, int64_t ld) {
-    vf acc[FEW][8];
+/* Sums of one row: its two vectors of sums alone would wait for each other's multiplications, so four panels are done at
+   once. */
+INLINE void one_row(const float *init, const float *a, int64_t inputs, const float *panels, float *out) {
+    vf acc[8];
     const int64_t next = inputs * 2 * VL;
 #pragma GCC unroll 8
-    for (int m = 0; m < rows; m++)
-#pragma GCC unroll 8
-        for (int j = 0; j < 8; j++) acc[m][j] = load(init[m] + n + j * VL);
+    for (int j = 0; j < 8; j++) acc[j] = load(init + j * VL);
     for (int64_t k = 0; k < inputs; k++, panels += 2 * VL)
 #pragma GCC unroll 8
-        for (int j = 0; j < 8; j++) {
-            const vf b = load(panels + (j / 2) * next + (j % 2) * VL);
+        for (int j = 0; j < 8; j++) acc[j] = acc[j] + a[k] * load(panels + j / 2 * next + j % 2 * VL);
 #pragma GCC unroll 8
-            for (int m = 0; m < rows; m++) acc[m][j] = acc[m][j] + a[m * stride + k] * b;
-        }
-#pragma GCC unroll 8
-    for (int m = 0; m < rows; m++)
-#pragma GCC unroll 8
-        for (int j = 0; j < 8; j++) store(out + m * ld + n + j * VL, acc[m][j]);
+    for (int j = 0; j < 8; j++) store(out + j * VL, acc[j]);
 }
 
 /* out[m][0..columns) = init[m] + a[m] times the panels. Each panel stays in the nearest cache for all rows. */
 static void sums(int rows, const float *const *init, const float *a, int64_t stride, int64_t inputs, const float *panels,
                  int64_t columns, float *out, int64_t ld) {
+    const int tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
     int64_t n = 0;
-    for (; rows <= FEW && n + 8 * VL <= columns; n += 8 * VL)
-        if (rows == 1)
-            few_rows(1, init, n, a, stride, inputs, panels + n * inputs, out, ld);
-        else
-            few_rows(2, init, n, a, stride, inputs, panels + n * inputs, out, ld);
+    for (; rows == 1 && n + 8 * VL <= columns; n += 8 * VL) one_row(*init + n, a, inputs, panels + n * inputs, out + n);
     for (; n < columns; n += 2 * VL)
-        for (int tiles = (rows + MAX_ROWS - 1) / MAX_ROWS, tile = 0; tile < tiles; tile++) {
+        for (int tile = 0; tile < tiles; tile++) {
             const int m = rows * tile / tiles, count = rows * (tile + 1) / tiles - m;
             part_fp32 part = {a + m * stride, stride, inputs, (const uint32_t *)(panels + n * inputs)};
             product_fp32(count, init + m, n, n + VL, &part, 1, out + m * ld + n, ld, VL);
