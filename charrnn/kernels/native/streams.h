@@ -55,15 +55,12 @@ INLINE void one_row(const float *init, const float *a, int64_t inputs, const flo
 /* out[m][0..columns) = init[m] + a[m] times the panels. Each panel stays in the nearest cache for all rows. */
 static void sums(int rows, const float *const *init, const float *a, int64_t stride, int64_t inputs, const float *panels,
                  int64_t columns, float *out, int64_t ld) {
-    const int tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
     int64_t n = 0;
     for (; rows == 1 && n + 8 * VL <= columns; n += 8 * VL) one_row(*init + n, a, inputs, panels + n * inputs, out + n);
-    for (; n < columns; n += 2 * VL)
-        for (int tile = 0; tile < tiles; tile++) {
-            const int m = rows * tile / tiles, count = rows * (tile + 1) / tiles - m;
-            part_fp32 part = {a + m * stride, stride, inputs, (const uint32_t *)(panels + n * inputs)};
-            product_fp32(count, init + m, n, n + VL, &part, 1, out + m * ld + n, ld, VL);
-        }
+    for (; n < columns; n += 2 * VL) {
+        part_fp32 part = {a, stride, inputs, (const uint32_t *)(panels + n * inputs)};
+        product_fp32(rows, init, n, n + VL, &part, 1, out + n, ld, VL);
+    }
 }
 
 static void same_for_all(int rows, const float *row, const float **init) {
