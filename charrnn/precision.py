@@ -35,6 +35,8 @@ NOISE = 1.04
 """Within this factor of the fastest, the first in line is taken."""
 SMALL = 1_000_000
 """Parameters up to which PyTorch's operators stay on one thread beside the compiled kernel."""
+BUSY = 1.3
+"""From so many times the CPU time on, a single thread's time on the clock says that others take the CPU away."""
 ROUNDS = 6
 BEHIND = 2.0
 """An option whose best time is so many times the lead's is out of the race."""
@@ -158,17 +160,41 @@ def fastest(shape: Shape, options: "Sequence[Choice]", measure: Measure) -> Choi
     """The fastest option: kernel and precision by CPU time, with the fewest threads; then the threads by the clock.
 
     CPU time on one thread is not disturbed by what else the machine does, so that a busy minute at the first start
-    does not decide for good.
+    does not decide for good. Nor does it about threads: on a busy machine the clock tells who got the CPU, so there
+    the compiled kernel's are judged by each one's share of the CPU time. They wait for nobody, as OpenMP's do.
     """
     least = min(option.threads for option in options)
-    first = race(shape, [option for option in options if option.threads == least], measure, by="cpu")
+    first = race(shape, [option for option in options if option.threads == least], measure, cpu_time)
     kind = (first.kernel, first.precision)
-    return race(shape, [option for option in options if (option.kernel, option.precision) == kind], measure, by="wall")
+    rest = [option for option in options if (option.kernel, option.precision) == kind]
+    disturbed = first.kernel == "compiled" and len(rest) > 1 and busy(shape, first, measure)
+    return race(shape, rest, measure, cpu_time if disturbed else clock_time)
 
 
-def race(shape: Shape, options: "Sequence[Choice]", measure: Measure, *, by: str) -> Choice:
-    """The option with the fastest window. They take turns, and each one's best time counts, so that what else the
-    machine does meanwhile favours none; from the second round on, those far behind are left out.
+def cpu_time(option: Choice, timing: Timing) -> float:
+    """Each thread's share of the computing: what a window takes where nothing else wants the CPUs."""
+    return timing.cpu / option.threads
+
+
+def clock_time(_option: Choice, timing: Timing) -> float:
+    """What a window takes beside what else goes on."""
+    return timing.wall
+
+
+def busy(shape: Shape, option: Choice, measure: Measure) -> bool:
+    """Whether other work takes the CPU away from a single thread."""
+    taken = [measure(shape, option)]
+    while len(taken) < ROUNDS and taken[0].wall <= LONG:
+        taken.append(measure(shape, option))
+    return sum(one.wall for one in taken) > BUSY * sum(one.cpu for one in taken)
+
+
+def race(
+    shape: Shape, options: "Sequence[Choice]", measure: Measure, counts: Callable[[Choice, Timing], float]
+) -> Choice:
+    """The option whose fastest window is the fastest, by what `counts`. They take turns, and each one's best time
+    counts, so that what else the machine does meanwhile favours none; from the second round on, those far behind are
+    left out.
     """
     best = dict.fromkeys(options, Timing(float("inf"), float("inf")))
     running = list(options)
@@ -176,12 +202,12 @@ def race(shape: Shape, options: "Sequence[Choice]", measure: Measure, *, by: str
         for option in running:
             taken = measure(shape, option)
             best[option] = Timing(min(best[option].wall, taken.wall), min(best[option].cpu, taken.cpu))
-        lead = min(getattr(timing, by) for timing in best.values())
+        lead = min(counts(option, timing) for option, timing in best.items())
         if turn:
-            running = [option for option in running if getattr(best[option], by) <= BEHIND * lead]
+            running = [option for option in running if counts(option, best[option]) <= BEHIND * lead]
         if len(running) <= 1 or lead == float("inf") or (turn and lead > LONG):
             break
-    winner = next(option for option in options if getattr(best[option], by) <= NOISE * lead)
+    winner = next(option for option in options if counts(option, best[option]) <= NOISE * lead)
     return replace(winner, milliseconds=round(best[winner].wall, 4))
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn.blas import can_limit, one_thread
+from charrnn.cpus import allowed_cpus
 from charrnn.errors import CharRNNError, UsageError
+from charrnn.kernels.streams import CompiledStreams, compiled_network
 from charrnn.stepping import BLOCKS, Block, ModelStepper, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 _PIECE_SECONDS = 0.04
 """Text is handed over about this often: at once to the eye, seldom enough to cost nothing."""
 _LONGEST_PIECE = 4096
-_FEWEST_STREAMS_A_THREAD = 8  # with fewer, Python's own share of a step is most of it, and threads only wait
+_LARGE = 2_000_000
+"""Symbols from which on it is worth waiting some seconds for a compiler, where kernels were never compiled."""
+_FEWEST_STREAMS_A_THREAD = 8  # of NumPy: with fewer, Python's own share of a step is most of it, and threads only wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,11 @@ class Choice:
         """Whether chance plays no part."""
         return self.argmax or self.temperature == 0 or self.top_k == 1
 
+    @property
+    def cuts(self) -> bool:
+        """Whether some symbols may be left out."""
+        return bool(self.top_k or self.top_p < 1) and not self.certain
+
     def choose(self, logits: NDArray[Any], uniform: NDArray[np.float64]) -> NDArray[np.intp]:
         """A symbol for each row of logits [streams, V], given a number from [0, 1) for each."""
         if self.certain:
@@ -72,7 +81,7 @@ class Choice:
         """The running sums of the weights of the symbols, float64[streams, V]."""
         weights = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
         np.exp(np.divide(weights, self.temperature, out=weights), out=weights)
-        if self.top_k or self.top_p < 1:
+        if self.cuts:
             self._cut(weights)
         sums: NDArray[np.float64] = np.add.accumulate(weights, axis=1, out=weights)
         return sums
@@ -103,7 +112,10 @@ class _Streams:
     def advance(self, length: int) -> NDArray[np.intp]:
         """The next symbols of each stream, [streams, length]."""
         uniform = np.stack([random.random(length) for random in self._random])
-        if len(self._random) == 1 and not (self._choice.top_k or self._choice.top_p < 1):
+        if isinstance(self._stepper, CompiledStreams) and not self._choice.cuts:
+            chosen = self._stepper.draw(uniform, 0.0 if self._choice.certain else self._choice.temperature)
+            self._logits = self._stepper.logits
+        elif len(self._random) == 1 and not self._choice.cuts:
             chosen = self._advance_one(uniform[0].tolist())
         else:
             chosen = self._advance_all(uniform)
@@ -150,26 +162,38 @@ class Sampler:
     """`count` streams of one network that begin with the same prime; stream k has the seed `seed` + k.
 
     So stream k is, to the letter, what one stream with that seed alone would be. Without a prime, the first
-    symbol is drawn uniformly, as the original does. Networks on the CPU are stepped by `stepping.Block`s, in
-    several threads, where NumPy's products can be kept to one thread each.
+    symbol is drawn uniformly, as the original does. On the CPU the compiled kernels advance all streams; without
+    them `stepping.Block`s do, in several threads, where NumPy's products can be kept to one thread each.
+    `large`: whether it is worth waiting for a compiler.
     """
 
-    def __init__(self, model: CharRNN, choice: Choice, *, prime: NDArray[Any], seed: int = 123, count: int = 1) -> None:
+    def __init__(
+        self,
+        model: CharRNN,
+        choice: Choice,
+        *,
+        prime: NDArray[Any],
+        seed: int = 123,
+        count: int = 1,
+        large: bool = False,
+    ) -> None:
         if count < 1:
             raise UsageError(f"{count} streams: give at least 1")
         if seed < 0:
             raise UsageError(f"a seed of {seed}: give 0 or more")
-        logits = np.zeros((1, model.config.vocabulary_size))
-        threads = 1
-        if model.decoder.weight.device.type == "cpu":
+        logits: NDArray[Any] = np.zeros((1, model.config.vocabulary_size))
+        first: Stepper
+        steppers: Sequence[Stepper]
+        sizes, threads = [count], 1
+        if model.decoder.weight.device.type != "cpu":
+            first, steppers = ModelStepper(model, 1), [ModelStepper(model, count)]
+        elif (compiled := compiled_network(model, wait=large)) is not None:
+            first, steppers = CompiledStreams(compiled, 1), [CompiledStreams(compiled, count, allowed_cpus())]
+        else:
             network = prepare(model)
-            first: Stepper = Block(network, BLOCKS[0])
             threads = _threads(count)
             sizes = _block_sizes(count, threads)
-            steppers: list[Stepper] = [_block(network, size) for size in sizes]
-        else:
-            first, sizes = ModelStepper(model, 1), [count]
-            steppers = [ModelStepper(model, count)]
+            first, steppers = Block(network, BLOCKS[0]), [_block(network, size) for size in sizes]
         with one_thread():
             for symbol in prime.tolist():
                 logits = first.step(np.full(first.streams, symbol, np.intp))
@@ -251,7 +275,8 @@ def generate(
     if length < 0:
         raise UsageError(f"a length of {length}: it must be 0 (without end) or more")
     numbers = encode_prime(vocabulary, prime, strict=strict, report=report)
-    sampler = Sampler(model, choice or Choice(), prime=numbers, seed=seed, count=count)
+    large = length * count >= _LARGE
+    sampler = Sampler(model, choice or Choice(), prime=numbers, seed=seed, count=count, large=large)
     decoders = [vocabulary.decoder() for _ in range(count)]
     for piece in sampler.pieces(length):
         yield tuple(decoder.push(row) for decoder, row in zip(decoders, piece.tolist(), strict=True))

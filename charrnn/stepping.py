@@ -96,10 +96,10 @@ class Network:
     `candidate`; where it acts after, `candidate_bias` is the bias inside it). An LSTM's h is stored doubled.
     """
 
-    def __init__(self, config: ModelConfig, parameters: Mapping[str, Array], dtype: Any) -> None:
+    def __init__(self, config: ModelConfig, parameters: Mapping[str, Array], dtype: Any, granule: int = 16) -> None:
         self.config, self.dtype = config, np.dtype(dtype)
         # Added units have no weights and stay exactly 0; multiples of 16 let products round alike for all blocks.
-        self.size = -(-config.size // 16) * 16
+        self.size = -(-config.size // granule) * granule
         self._parameters = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
         self._stored = 2.0 if config.cell == "lstm" else 1.0
         self.layers = [self._layer(number) for number in range(config.layers)]

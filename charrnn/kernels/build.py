@@ -42,23 +42,39 @@ def folders(environment: Mapping[str, str] = os.environ) -> list[Path]:
 
 def library(environment: Mapping[str, str] = os.environ) -> Path:
     """The compiled library for this host, compiled now if there is none yet. Raises CompileError."""
-    if environment.get("CHARRNN_COMPILED", "1") == "0":
-        raise CompileError("compiled kernels are switched off (CHARRNN_COMPILED=0)")
-    if sys.platform != "linux":
-        raise CompileError(f"compiled kernels are for Linux, and this is {sys.platform}")
-    compiler = find_compiler(environment)
-    name = f"{key(compiler)}.so"
-    places = folders(environment)
-    for folder in places:
-        if (folder / name).is_file():
-            return folder / name
+    compiler, name = _wanted(environment)
+    found = _find(name, environment)
+    if found is not None:
+        return found
     reasons = []
-    for folder in places:
+    for folder in folders(environment):
         try:
             return _build_in(folder, name, compiler)
         except (OSError, Timeout, CompileError) as error:
             reasons.append(f"{folder}: {error}")
     raise CompileError("the kernels could not be compiled: " + "; ".join(reasons))
+
+
+def compiled_before(environment: Mapping[str, str] = os.environ) -> Path:
+    """The compiled library for this host, for those who would not wait for a compiler. Raises CompileError."""
+    found = _find(_wanted(environment)[1], environment)
+    if found is None:
+        raise CompileError("the kernels have not been compiled here yet")
+    return found
+
+
+def _wanted(environment: Mapping[str, str]) -> tuple[list[str], str]:
+    """The compiler, and the name of the library that it makes."""
+    if environment.get("CHARRNN_COMPILED", "1") == "0":
+        raise CompileError("compiled kernels are switched off (CHARRNN_COMPILED=0)")
+    if sys.platform != "linux":
+        raise CompileError(f"compiled kernels are for Linux, and this is {sys.platform}")
+    compiler = find_compiler(environment)
+    return compiler, f"{key(compiler)}.so"
+
+
+def _find(name: str, environment: Mapping[str, str]) -> Path | None:
+    return next((folder / name for folder in folders(environment) if (folder / name).is_file()), None)
 
 
 def find_compiler(environment: Mapping[str, str] = os.environ) -> list[str]:

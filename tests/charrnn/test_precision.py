@@ -53,6 +53,18 @@ def test_a_busy_moment_does_not_decide_about_the_kernel() -> None:
     assert (chosen.kernel, chosen.precision) == ("compiled", "bf16")
 
 
+@pytest.mark.parametrize(("cpu_of_two", "threads"), [(9.0, 2), (18.0, 1)])
+def test_nor_about_threads(cpu_of_two: float, threads: int) -> None:
+    """The clock of a busy machine favours one thread here; what two of them compute says whether they are faster."""
+    table = {**TABLE, ("compiled", "bf16", 1): (11.0, 8.0), ("compiled", "bf16", 2): (15.0, cpu_of_two)}
+    assert fastest(SHAPE, options(*table), timings(table)).threads == threads
+
+
+def test_pytorch_s_threads_are_judged_by_the_clock_on_a_busy_machine_too() -> None:
+    table = {("pytorch", "fp32", 2): (90.0, 20.0), ("pytorch", "fp32", 1): (30.0, 16.0)}
+    assert fastest(SHAPE, options(*table), timings(table)).threads == 1
+
+
 def test_disturbed_rounds_are_outvoted_by_the_best_one() -> None:
     calls: dict[Choice, int] = {}
 

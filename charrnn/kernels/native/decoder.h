@@ -3,7 +3,7 @@
 /* Losses, and their gradients with respect to the logits: softmax minus the target. */
 static void NAME(decode)(const task_t *t, const NAME(plan) *p, int64_t r0, int rows, float *z) {
     const int64_t hp = t->padded, V = t->outputs_padded, S = t->steps;
-    const float *init[MAX_ROWS];
+    const float *init[GROUP_MAX];
     for (int m = 0; m < rows; m++) init[m] = p->decoder_bias;
     for (int64_t step = 0; step < S; step++) {
         const int64_t row = step * t->batch + r0;

@@ -158,13 +158,21 @@ INLINE void NAME(outer_tile)(const int rows, const uint32_t *a, int64_t words, c
 #else
 #define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6)
 #endif
+/* Any number of rows, in tiles of about the same size: the panels stay in a near cache for all of them. */
 static __attribute__((noinline)) void NAME(product)(int rows, const float *const *init, int64_t at0, int64_t at1,
                                                     const NAME(part) *parts, int count, float *out, int64_t ld,
                                                     int64_t second) {
-    switch (rows) {
-#define ROWS(n) case n: NAME(tile)(n, init, at0, at1, parts, count, out, ld, second); break;
-        EACH_ROW_COUNT(ROWS)
+    const int tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
+    for (int i = 0; i < tiles; i++) {
+        const int m = rows * i / tiles;
+        const float *const *from = init ? init + m : 0;
+        NAME(part) here[2] = {parts[0], parts[count - 1]};
+        here[0].a += m * here[0].stride, here[1].a += m * here[1].stride;
+        switch (rows * (i + 1) / tiles - m) {
+#define ROWS(n) case n: NAME(tile)(n, from, at0, at1, here, count, out + m * ld, ld, second); break;
+            EACH_ROW_COUNT(ROWS)
 #undef ROWS
+        }
     }
 }
 static __attribute__((noinline)) void NAME(outer_product)(int rows, const uint32_t *a, int64_t words,

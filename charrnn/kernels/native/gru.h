@@ -25,8 +25,8 @@ static void NAME(gru_reset_and_update)(const task_t *t, const NAME(plan) *p, int
 static void NAME(gru_forward)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t r0, int rows, float *scratch) {
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, B = t->batch, size = hp / KW * 2 * VL, slots = slots_of(t);
-    const float *init[MAX_ROWS], *hidden_init[MAX_ROWS];
-    float *hidden = scratch + MAX_ROWS * 2 * VL;
+    const float *init[GROUP_MAX], *hidden_init[GROUP_MAX];
+    float *hidden = scratch + GROUP_MAX * 2 * VL;
     for (int m = 0; m < rows; m++) hidden_init[m] = at->hidden_bias;
     for (int64_t step = 0; step < t->steps; step++) {
         const int64_t row = step * B + r0;
@@ -85,7 +85,7 @@ static void NAME(gru_gates_back)(const task_t *t, const NAME(plan) *p, int64_t l
 static void NAME(gru_backward)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t r0, int rows, float *scratch) {
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, slots = slots_of(t), gate = hp / KW * 2 * VL;
-    float *dh = scratch, *q = scratch + MAX_ROWS * hp;
+    float *dh = scratch, *q = scratch + GROUP_MAX * hp;
     NAME(take_gradient)(t, t->dh, l, r0, rows, dh);
     for (int64_t step = t->steps - 1; step >= 0; step--) {
         const int64_t row = step * t->batch + r0;

@@ -1,11 +1,12 @@
 /* The recurrent stack of a character-level network over a whole window: forward, loss, backward.
 
    Compiled on the host that uses it, for its own instruction set, and called through ctypes (compiled.py). It
-   needs the C library and nothing else. */
+   needs the C library and nothing else. Sampling has a way of its own through the same layers (streams.h). */
 #include "task.h"
 
 #define PRECISION 32
 #include "all.h"
+#include "streams.h"
 #if defined(__AVX512BF16__)
 #define PRECISION 16
 #include "all.h"

@@ -5,7 +5,7 @@
 static void NAME(lstm_forward)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t r0, int rows, float *scratch) {
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, B = t->batch, S = t->steps, size = hp / KW * 2 * VL;
-    const float *init[MAX_ROWS];
+    const float *init[GROUP_MAX];
     for (int64_t step = 0; step < S; step++) {
         const int64_t row = step * B + r0;
         NAME(row_inits)(t, p, l, r0, rows, step, init);
@@ -39,7 +39,7 @@ static void NAME(lstm_forward)(const task_t *t, const NAME(plan) *p, int64_t l, 
 static void NAME(lstm_backward)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t r0, int rows, float *scratch) {
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, B = t->batch;
-    float *dh = scratch, *dc = scratch + MAX_ROWS * hp;
+    float *dh = scratch, *dc = scratch + GROUP_MAX * hp;
     NAME(take_gradient)(t, t->dh, l, r0, rows, dh);
     NAME(take_gradient)(t, t->dc, l, r0, rows, dc);
     for (int64_t step = t->steps - 1; step >= 0; step--) {

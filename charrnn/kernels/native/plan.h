@@ -54,7 +54,7 @@ static void NAME(lay_out)(NAME(plan) *p, const task_t *t) {
     p->dlogits = take(&a, rows * t->outputs_padded * size);
     p->dy = take(&a, rows * hp * 4);
     const int64_t width = 4 * hp > t->outputs_padded ? 4 * hp : t->outputs_padded;
-    const int64_t steps = MAX_ROWS * width * 4, products = WORDS_AT_ONCE * (CHUNK + hp) * 4 + 256;
+    const int64_t steps = GROUP_MAX * width * 4, products = WORDS_AT_ONCE * (CHUNK + hp) * 4 + 256;
     p->scratch_each = ((steps > products ? steps : products) + 255) & ~(int64_t)255;
     p->scratch = take(&a, p->scratch_each * t->threads);
     p->bytes = a.used;

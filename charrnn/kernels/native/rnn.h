@@ -3,7 +3,7 @@
 static void NAME(rnn_forward)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t r0, int rows, float *scratch) {
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, size = hp / KW * 2 * VL;
-    const float *init[MAX_ROWS];
+    const float *init[GROUP_MAX];
     for (int64_t step = 0; step < t->steps; step++) {
         const int64_t row = step * t->batch + r0;
         NAME(row_inits)(t, p, l, r0, rows, step, init);

@@ -9,10 +9,20 @@ int64_t NAME(workspace)(const task_t *t) {
     return p.bytes;
 }
 
+/* A tile of rows is a group, so that there is little to wait for at the end. But weights that do not fit a core's cache
+   are read anew for each group: where they are large, several tiles go together. */
+#define CACHE (1 << 20) /* bytes */
+static int64_t NAME(groups)(const task_t *t) {
+    const int64_t weights = 2 * gates_of(t) * t->padded * t->padded * (int64_t)sizeof(el);
+    const int64_t each = t->threads * (weights > CACHE ? GROUP_MAX : MAX_ROWS);
+    const int64_t n = (t->batch + each - 1) / each * t->threads;
+    return n < t->batch ? n : t->batch;
+}
+
 static void NAME(forward_group)(const void *job, int64_t i, int thread) {
     const task_t *t = ((const NAME(job) *)job)->task;
     const NAME(plan) *p = ((const NAME(job) *)job)->plan;
-    const int64_t groups = groups_of(t), r0 = t->batch * i / groups;
+    const int64_t groups = NAME(groups)(t), r0 = t->batch * i / groups;
     const int rows = (int)(t->batch * (i + 1) / groups - r0);
     float *scratch = (float *)(p->scratch + thread * p->scratch_each);
     for (int64_t l = 0; l < t->layers; l++) {
@@ -31,7 +41,7 @@ static void NAME(forward_group)(const void *job, int64_t i, int thread) {
 static void NAME(backward_group)(const void *job, int64_t i, int thread) {
     const task_t *t = ((const NAME(job) *)job)->task;
     const NAME(plan) *p = ((const NAME(job) *)job)->plan;
-    const int64_t groups = groups_of(t), r0 = t->batch * i / groups;
+    const int64_t groups = NAME(groups)(t), r0 = t->batch * i / groups;
     const int rows = (int)(t->batch * (i + 1) / groups - r0);
     float *scratch = (float *)(p->scratch + thread * p->scratch_each);
     NAME(decode_back)(t, p, r0, rows);
@@ -63,7 +73,7 @@ void NAME(forward)(const task_t *t) {
     const NAME(job) job = {t, &p};
     NAME(lay_out)(&p, t);
     share(t->threads, t->layers * NAME(forward_panels)(t) + t->outputs_padded / (2 * VL), NAME(pack_forward), &job);
-    share(t->threads, groups_of(t), NAME(forward_group), &job);
+    share(t->threads, NAME(groups)(t), NAME(forward_group), &job);
 }
 
 void NAME(backward)(const task_t *t) {
@@ -71,7 +81,7 @@ void NAME(backward)(const task_t *t) {
     const NAME(job) job = {t, &p};
     NAME(lay_out)(&p, t);
     share(t->threads, (t->layers + (t->outputs > 0)) * t->padded / (2 * VL), NAME(pack_backward), &job);
-    share(t->threads, groups_of(t), NAME(backward_group), &job);
+    share(t->threads, NAME(groups)(t), NAME(backward_group), &job);
     share(t->threads, t->layers * gates_of(t) * chunks_of(t->padded) + chunks_of(t->outputs_padded),
           NAME(gradient_chunk), &job);
 }

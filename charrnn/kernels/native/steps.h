@@ -57,7 +57,7 @@ INLINE vf NAME(from_above)(const task_t *t, const NAME(plan) *p, int64_t l, int6
 /* out[row, 0..padded) = init + sums over all the panels' columns; each part's panel is that of the first columns. */
 INLINE void NAME(columns)(const task_t *t, int rows, const float *init, const NAME(part) *parts, int count, float *out) {
     const int64_t hp = t->padded, panel = gates_of(t) * hp / KW * 2 * VL;
-    const float *inits[MAX_ROWS];
+    const float *inits[GROUP_MAX];
     for (int m = 0; m < rows; m++) inits[m] = init ? init + m * hp : 0;
     NAME(part) here[2] = {parts[0], parts[count - 1]};
     for (int64_t u = 0; u < hp; u += 2 * VL) {

@@ -51,10 +51,4 @@ static int64_t within(int64_t n, int64_t limit) { return n < 0 ? 0 : n > limit ?
 #define WORDS_AT_ONCE 128 /* of the summed dimension, in the gradients of the weights */
 #define CHUNK 128         /* rows of a weight's gradient that are one piece of work */
 static int64_t chunks_of(int64_t columns) { return (columns + CHUNK - 1) / CHUNK; }
-
-/* Rows of the batch are done in groups, each through all steps and layers without waiting for any other. */
-static int64_t groups_of(const task_t *t) {
-    const int64_t each = t->threads * MAX_ROWS, n = (t->batch + each - 1) / each * t->threads;
-    return n < t->batch ? n : t->batch;
-}
 #endif

@@ -25,6 +25,8 @@
 #define MAX_ROWS 6
 #endif
 
+#define GROUP_MAX (5 * MAX_ROWS) /* the most rows that take a step together, in several tiles */
+
 typedef float vf __attribute__((vector_size(VL * 4)));
 typedef float vf_u __attribute__((vector_size(VL * 4), aligned(4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));

@@ -8,10 +8,17 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from charrnn.kernels import build, compiled
 from charrnn.kernels.build import CompileError, find_compiler, folders, instruction_set, key, library
+from charrnn.kernels.streams import CompiledNetwork, CompiledStreams
+from charrnn.model import CharRNN, ModelConfig
+from charrnn.sampling import generate
+from charrnn.stepping import Block, Network
+from charrnn.vocabulary import Vocabulary
 
 
 def compiler_script(folder: Path, body: str) -> dict[str, str]:
@@ -156,3 +163,35 @@ def test_other_instruction_sets_give_the_same_numbers(tmp_path: Path, level: str
     assert not made.bf16
     assert made.granule == {"sse4_2": 8, "avx2": 16, "avx512bw": 32}[needs]
     compiled.verify(made)
+    _compare_sampling(made)
+
+
+def _compare_sampling(made: compiled.Library) -> None:
+    """NumPy's logits, and a stream's bits alone and among others."""
+    for config in (ModelConfig(21, "lstm", size=33, layers=2), ModelConfig(21, "gru", size=33, layers=2)):
+        model = CharRNN(config)
+        parameters = {name: np.random.default_rng(0).uniform(-0.4, 0.4, t.shape) for name, t in model.tensors().items()}
+        network = Network(config, parameters, np.float32, made.granule)
+        packed = CompiledNetwork(network, made)
+        many, alone, reference = CompiledStreams(packed, 32), CompiledStreams(packed, 1), Block(network, 32)
+        for symbol in range(21):
+            logits = many.step(np.full(32, symbol))
+            np.testing.assert_allclose(logits, reference.step(np.full(32, symbol)), rtol=0, atol=1e-4)
+            assert {row.tobytes() for row in logits} == {alone.step(np.full(1, symbol))[0].tobytes()}
+
+
+def test_sampling_waits_for_a_compiler_only_where_it_pays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in compiler_script(tmp_path, WRITES).items():  # what it makes is no library: NumPy has to do
+        monkeypatch.setenv(name, value)
+    compiled.loaded.cache_clear()
+    model = CharRNN(ModelConfig(3, size=4)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.1)
+    vocabulary = Vocabulary("characters", ("a", "b", "c"))
+    expected = list(generate(model, vocabulary, length=30))
+    assert not (tmp_path / "calls").exists()
+    monkeypatch.setattr("charrnn.sampling._LARGE", 30)
+    assert list(generate(model, vocabulary, length=30)) == expected
+    assert (tmp_path / "calls").exists()
+    compiled.loaded.cache_clear()

@@ -1,0 +1,119 @@
+"""Compiled sampling: NumPy's numbers in float64, the same bits for any streams and threads, and NumPy's choices."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from charrnn.kernels import streams
+from charrnn.kernels.build import CompileError
+from charrnn.kernels.compiled import Library, loaded
+from charrnn.kernels.streams import CompiledNetwork, CompiledStreams, compiled_network
+from charrnn.model import CharRNN, ModelConfig
+from charrnn.sampling import Choice
+from charrnn.stepping import Block, Network
+
+NETWORKS = [
+    ModelConfig(21, "lstm", size=32, layers=1),
+    ModelConfig(70, "lstm", size=50, layers=3, embedding=9, batchnorm=True),
+    ModelConfig(21, "gru", size=33, layers=3, reset="before", batchnorm=True),
+    ModelConfig(65, "gru", size=70, layers=2, reset="after", embedding=5),
+    ModelConfig(3, "rnn", size=21, layers=1),
+    ModelConfig(130, "rnn", size=40, layers=3, batchnorm=True),
+]
+STREAMS = [1, 2, 5, 13, 50, 110]
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    found = loaded()
+    if isinstance(found, CompileError):
+        pytest.skip(str(found))
+    return found
+
+
+def network(config: ModelConfig) -> CharRNN:
+    model = CharRNN(config)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in model.tensors().items():
+            tensor.uniform_(-0.3, 0.3, generator=random)
+            if name.endswith("variance"):
+                tensor.add_(1)
+    return model.eval()
+
+
+def arranged(config: ModelConfig, dtype: Any, granule: int) -> Network:
+    parameters = {name: tensor.detach().numpy() for name, tensor in network(config).tensors().items()}
+    return Network(config, parameters, dtype, granule)
+
+
+def drawn(made: CompiledNetwork, count: int, threads: int, length: int = 40) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Symbols and last logits of `count` streams, stream k by the same random numbers in every call."""
+    uniform = np.stack([np.random.default_rng(seed).random(length) for seed in range(count)])
+    several = CompiledStreams(made, count, threads)
+    return several.draw(uniform, 0.8), several.logits
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=str)
+def test_logits_are_those_of_float64(config: ModelConfig, library: Library) -> None:
+    made = CompiledNetwork(arranged(config, np.float32, library.granule), library)
+    for count in (1, 2, 7, 32):
+        compiled, reference = CompiledStreams(made, count, 2), Block(arranged(config, np.float64, 16), 32)
+        random = np.random.default_rng(count)
+        for _ in range(30):
+            symbols = random.integers(config.vocabulary_size, size=32)
+            expected = reference.step(symbols)[:count]
+            np.testing.assert_allclose(compiled.step(symbols[:count]), expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=str)
+def test_a_stream_has_the_same_bits_alone_among_others_and_on_any_threads(
+    config: ModelConfig, library: Library
+) -> None:
+    made = CompiledNetwork(arranged(config, np.float32, library.granule), library)
+    chosen, logits = drawn(made, max(STREAMS), 1)
+    assert len(np.unique(chosen)) > 1
+    for count in STREAMS:
+        for threads in (1, 2, 3):
+            some, some_logits = drawn(made, count, threads)
+            assert (some == chosen[:count]).all()
+            assert some_logits.tobytes() == np.ascontiguousarray(logits[:count]).tobytes()
+
+
+@pytest.mark.parametrize("choice", [Choice(), Choice(temperature=0.3), Choice(temperature=7), Choice(argmax=True)])
+def test_symbols_are_chosen_as_in_numpy(choice: Choice, library: Library) -> None:
+    made = CompiledNetwork(arranged(NETWORKS[1], np.float32, library.granule), library)
+    compiled = CompiledStreams(made, 9, 2)
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        uniform = random.random(9)
+        uniform[:2] = 0, math.nextafter(1, 0)
+        expected = choice.choose(compiled.logits, uniform)
+        found = compiled.draw(uniform[:, None], 0.0 if choice.certain else choice.temperature)[:, 0]
+        assert found.tolist() == expected.tolist()
+
+
+def test_the_likeliest_of_equals_is_the_first(library: Library) -> None:
+    made = CompiledNetwork(arranged(NETWORKS[0], np.float32, library.granule), library)
+    assert CompiledStreams(made, 2).draw(np.full((2, 1), 0.9), 0.0).tolist() == [[0], [0]]  # all logits are 0 yet
+
+
+def test_another_network_s_numbers_are_noticed(library: Library) -> None:
+    one, other = (arranged(config, np.float32, library.granule) for config in (NETWORKS[0], NETWORKS[0]))
+    assert streams._agrees(CompiledNetwork(one, library), other)
+    other.decoder_bias[4] += 0.01
+    assert not streams._agrees(CompiledNetwork(one, library), other)
+
+
+def test_networks_in_float64_are_left_to_numpy(library: Library) -> None:
+    assert compiled_network(network(NETWORKS[0])) is not None
+    assert compiled_network(network(NETWORKS[0]).double()) is None
+
+
+def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_COMPILED", "0")
+    assert compiled_network(network(NETWORKS[0])) is None
