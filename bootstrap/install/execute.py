@@ -358,6 +358,7 @@ class Installer:
 OURS = frozenset(
     {
         "venv",
+        "python",
         "state",
         "cache",
         "tmp",

@@ -81,6 +81,16 @@ def first_command_while_the_lock_is_held(host: Host) -> str:
     return said
 
 
+def the_kernels_were_compiled_once_for_every_user(host: Host) -> None:
+    """In the prefix, at install: the training has found them there, and made none of its own."""
+    (compiled,) = (host.up / "opt/charrnn/venv/share/charrnn/kernels").glob("*.so")
+    asked = "import charrnn.kernels as k; print(k.why_not_compiled(), k.compiled_name())"
+    told = host.run(["/opt/charrnn/venv/bin/python", "-c", asked], user=host.user)
+    assert told.output.split() == ["None", compiled.name]
+    assert not list(host.up.glob("home/*/.cache/charrnn/kernels/*"))
+    assert not list(host.up.glob("root/.cache/charrnn/kernels/*"))
+
+
 @pytest.mark.parametrize("distro", ["amzn2023", "sles15", "rhel9", "ubuntu2404", "debian12"])
 def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: str) -> None:
     host = ready(distro)
@@ -89,6 +99,7 @@ def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: st
     said = first_command_while_the_lock_is_held(host) if distro == "sles15" else first_command(host)
 
     assert "val" in said
+    the_kernels_were_compiled_once_for_every_user(host)
     home = "/root" if distro == "debian12" else f"/home/{host.user}"
     checkpoints = list((host.up / home[1:] / "charrnn/cv").glob("lm_shakespeare_epoch*"))
     assert checkpoints, said
@@ -117,7 +128,7 @@ def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: st
 
 def test_where_the_packages_are_there_already_uninstall_leaves_nothing_at_all(ready: MakeReady) -> None:
     host = ready("rhel9")
-    done = host.run("dnf -y -q install python3.11 python3.11-pip ca-certificates libstdc++ curl tmux git")
+    done = host.run("dnf -y -q install python3.11 python3.11-pip ca-certificates libstdc++ curl tmux git gcc")
     assert done.exit_code == 0, done.output
     before = driving.listing(host)
 

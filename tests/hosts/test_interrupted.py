@@ -62,7 +62,9 @@ def test_killed_at_twenty_moments_and_run_again(ready: MakeReady, distro: str) -
 
 
 def test_a_disk_that_fills_up_during_torch_ends_in_one_line(ready: MakeReady) -> None:
+    """And, on the way, that no repository has a compiler: a warning, and the slower way."""
     host = ready("rhel9", disk_mib=3300)
+    host.run("echo 'exclude=gcc*' >>/etc/dnf/dnf.conf")
     filled = threading.Event()
 
     def fill(line: str) -> None:
@@ -80,6 +82,9 @@ def test_a_disk_that_fills_up_during_torch_ends_in_one_line(ready: MakeReady) ->
     host.run("rm /var/filler")
     again = driving.run(host)
     assert again.exit_code == 0, again.output
+    (warning,) = [line for line in again.output.splitlines() if "warning: gcc: " in line]
+    assert warning.endswith("training takes about twice as long: its kernels are compiled here")
+    assert "fastest here: pytorch kernel" in again.output
 
 
 @pytest.mark.soak  # near the limit a host reads the same pages from its disk again and again before anything is killed
