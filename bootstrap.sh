@@ -614,7 +614,8 @@ managed_python() {
         die 4 "$wanted, and uv, which brings one, could not be fetched: $(what_went_wrong "$size"); check the network and pip's settings, or install a Python 3.11 to 3.14 by hand, then run this again"
     logged 900 env UV_PYTHON_INSTALL_DIR="$PREFIX/python" UV_CACHE_DIR="$PREFIX/cache" UV_SYSTEM_CERTS=1 \
         "$folder"/uv-*.data/scripts/uv --no-config python install --no-bin "$version" ||
-        die 4 "$wanted, and uv could not fetch one: $(what_went_wrong "$size"); UV_PYTHON_INSTALL_MIRROR names a mirror, or install a Python 3.11 to 3.14 by hand, then run this again"
+        die 4 "$wanted, and uv could not fetch one: $(log_from "$size" | sed -n 's/^ *cause: //p' | grep -m 1 'download' || what_went_wrong "$size"); UV_PYTHON_INSTALL_MIRROR names a mirror, or install a Python 3.11 to 3.14 by hand, then run this again"
+    rm -f "$PREFIX/python/.lock" # everybody could write it
     find_python "$PREFIX"/python/cpython-*/bin/python3 || die 4 "$wanted, and uv's does not run here; install a Python 3.11 to 3.14 by hand, then run this again"
     close_phase ok
     row managed-python "$(since "$start")" "Python $version, brought by uv, in $PREFIX/python"

@@ -28,11 +28,6 @@ class Prefix:
         return self.venv / "bin" / "python"
 
     @property
-    def managed_python(self) -> Path:
-        """Pythons that uv has brought, on a host whose distro has none that will do."""
-        return self.root / "python"
-
-    @property
     def uv(self) -> Path:
         """The installer of the packages."""
         return self.venv / "bin" / "uv"
