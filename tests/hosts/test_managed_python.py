@@ -31,6 +31,7 @@ mkdir -p /srv/mirror/python/bin /srv/mirror/python/lib/python3.12
 cp /usr/bin/python3.11 /srv/mirror/python/bin/python3.12
 ln -s python3.12 /srv/mirror/python/bin/python3
 cp -r /usr/lib/python3.11 /srv/mirror/python/lib/
+cp /usr/lib/python3.11/_sysconfigdata_*.py /srv/mirror/python/lib/python3.12/  # uv looks for it
 find /srv/mirror/python -type l -lname '/*' -delete
 tar -C /srv/mirror -czf {ARCHIVE} python
 rm -r /srv/mirror/python
@@ -60,7 +61,7 @@ def test_uv_brings_a_python_where_no_package_has_one(ready: MakeReady) -> None:
     real = host.run("readlink -f /opt/charrnn/venv/bin/python").output
     assert real == "/opt/charrnn/python/cpython-3.12.99-linux-x86_64-gnu/bin/python3.12\n"
     assert host.run("/opt/charrnn/venv/bin/charrnn-bootstrap --version", user=host.user).exit_code == 0
-    assert host.run("find /opt/charrnn ! -type l -perm /022").output == ""
+    assert host.run("find /opt/charrnn/python ! -type l -perm /022").output == ""
 
     again = driving.run(host, "--torch-index http://127.0.0.1:9/simple")  # no mirror: it is there already
     assert "torch could not be had" in again.complaint

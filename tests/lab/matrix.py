@@ -90,7 +90,11 @@ def _lab_table(runs: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _table(runs: dict[str, dict[str, Any]]) -> list[str]:
-    proven = {recipe.ROOTS[name].distro for name, run in runs.items() if "first checkpoint" in run}
+    proven = {
+        recipe.ROOTS[name].distro
+        for name, run in runs.items()
+        if any(what.startswith("first checkpoint") for what in run)
+    }
     lines = ["## Every release that is known", ""]
     lines += [
         "| release | manager | Python, in order | status | EC2: login, image, billed by (planned) |",
