@@ -118,6 +118,26 @@ def test_suses_guest_is_registered_once_where_it_has_no_repositories(ready: Make
     assert (host.root / "root/registered").read_text() == "--force-new\n"
 
 
+def test_a_registration_of_the_first_boot_is_waited_for(ready: MakeReady) -> None:
+    host = ready("sles15")
+    host.run("mkdir -p /run/systemd/system; mv /etc/zypp/repos.d /root/repos.d; mkdir /etc/zypp/repos.d")
+    for name, script in {
+        "registercloudguest": 'echo "$@" >>/root/registered',
+        "systemctl": "if [ -e /root/seen ]; then cp /root/repos.d/* /etc/zypp/repos.d/; else touch /root/seen; fi\n"
+        "[ -e /etc/zypp/repos.d/common.repo ] && echo inactive || echo activating",
+    }.items():
+        (host.root / "usr/bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (host.root / "usr/bin" / name).chmod(0o755)
+
+    done = driving.run(host, offline=True)
+
+    assert done.exit_code == 5, done.output
+    packages_are_there(host)
+    assert not (host.root / "root/registered").exists(), "its own registration has done it"
+    assert [span.status for span in driving.spans(host, "install/first-boot")] == ["ok"]
+    assert driving.spans(host, "install/packages/repositories") == []
+
+
 @pytest.mark.parametrize(
     ("distro", "named"), [("rhel9", "127.0.0.1:9"), ("sles15", "127.0.0.1:9"), ("debian12", "127.0.0.1:9")]
 )

@@ -133,12 +133,14 @@ def test_every_other_release_reaches_a_checkpoint(ready: MakeReady, distro: str)
     said = first_command(host, more=f"--iterations {FEW}")
 
     a_checkpoint_was_reached(host, f"/home/{host.user}", said)
+    (kind,) = (host.up / f"home/{host.user}/charrnn/sessions").glob("*/kind")
+    assert kind.read_text().strip() == ("screen" if distro == "sles16" else "tmux")
     record(host, f"first checkpoint, after {FEW} iterations")
 
 
 @pytest.mark.parametrize("distro", FAMILIES)
 def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: str) -> None:
-    host = ready(distro)
+    host = ready(distro, **({"tmp_mib": 16} if distro == "amzn2023" else {}))  # its /tmp is in memory
     before = driving.listing(host)
 
     said = first_command_while_the_lock_is_held(host) if distro == "sles15" else first_command(host)
