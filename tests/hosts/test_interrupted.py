@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hosts import driving
-from tests.lab import cgroups
+from tests.lab import cgroups, matrix
 
 if TYPE_CHECKING:
     from tests.hosts.driving import MakeReady
@@ -49,6 +49,7 @@ def killed_and_completed(host: Host, kills: int, seed: int) -> None:
     assert done.exit_code == 0, f"seed {seed}, moments {moments}\n{done.output}"
     assert driving.receipt(host)["status"] != "unfinished"
     assert driving.run(host, "--uninstall --yes").exit_code == 0
+    matrix.record(host.distro, f"killed at {kills} moments, completed by the next run", {})
 
 
 def test_killed_at_four_moments_and_run_again(ready: MakeReady) -> None:
@@ -98,3 +99,4 @@ def test_a_process_killed_for_want_of_memory_is_explained(ready: MakeReady) -> N
     assert host.limit.kills() > 0, done.output
     assert done.exit_code == 6, done.output
     assert "memory" in done.complaint
+    matrix.record(host.distro, "killed for want of memory, and explained", {})
