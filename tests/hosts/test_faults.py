@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import http.server
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from tests.hosts import driving
 from tests.hosts.driving import rpm_repositories
+from tests.lab import recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
     from tests.hosts.driving import MakeReady
     from tests.lab.hosts import Host
 
@@ -155,6 +162,51 @@ def test_a_dead_mirror_ends_in_one_line(ready: MakeReady, distro: str, named: st
     assert "could not reach its repositories" in done.complaint
     assert named in done.complaint
     assert "check the network and the repositories, then run this again" in done.complaint
+
+
+class Flaky(http.server.SimpleHTTPRequestHandler):
+    """A mirror that breaks off every file half-way the first time."""
+
+    protocol_version = "HTTP/1.1"
+    broken: ClassVar[set[str]] = set()
+
+    def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]
+        content = source.read()
+        if self.path not in self.broken:
+            self.broken.add(self.path)
+            self.close_connection = True
+            content = content[: len(content) // 2]
+        outputfile.write(content)
+
+    def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def flaky_mirror(lab: None) -> Iterator[str]:
+    """Serve the lab's repositories badly; gives the URL."""
+    Flaky.broken.clear()
+    handler = partial(Flaky, directory=str(recipe.LAB / "repo"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("distro", ["rhel9", "sles15"])
+def test_a_mirror_that_breaks_off_is_asked_again(ready: MakeReady, distro: str, flaky_mirror: str) -> None:
+    host = ready(distro)
+    for path in rpm_repositories(host).iterdir():
+        path.write_text(path.read_text().replace("file:///srv/repo", flaky_mirror))
+    nowhere = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+
+    done = driving.run(host, env=nowhere)  # it ends after the packages
+
+    assert done.exit_code == 5, done.output
+    packages_are_there(host)
+    assert len(Flaky.broken) > 5
 
 
 def test_repositories_that_never_appear_end_in_one_line(ready: MakeReady) -> None:
