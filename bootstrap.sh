@@ -98,7 +98,7 @@ said() {
         interrupted) echo 'dpkg was interrupted' ;;
         repositories) echo 'There are no enabled repo|No repositories defined|without at least one repository' ;;
         missing) echo 'Unable to locate package|has no installation candidate|No match for argument|Unable to find a match|No provider of .* found|not found in package names|Couldn.t find any package by|No package .* available' ;;
-        network) echo 'Failed to download metadata|Cannot download repomd|Cannot prepare internal mirrorlist|Cannot retrieve metalink|Failed to fetch|Unable to fetch some archives|repositories have not been refreshed|Valid metadata not found|Error downloading packages|Librepo error|Curl error|Download \(curl\) error|File .* not found on medium|Temporary failure resolving|Could not resolve host|Connection (timed out|refused)' ;;
+        network) echo 'Failed to download metadata|Cannot download repomd|Cannot prepare internal mirrorlist|Cannot retrieve metalink|Failed to fetch|Unable to fetch some archives|repositories have not been refreshed|Valid metadata not found|Error downloading packages|Librepo error|Curl error|Download \(curl\) error|File .* not found on medium|Timeout exceeded when accessing|Temporary failure resolving|Could not resolve host|Connection (timed out|refused)' ;;
         conflict) echo 'conflicts with|conflicting requests|nothing provides|unmet dependencies|Problem: ' ;;
     esac
 }

@@ -27,6 +27,7 @@ packages:
   git: git
   compiler: [gcc]
   pci: pciutils
+  pip: null
 releases:
   "1": {}
   "2": {default: true, packages: {git: git-two}}
