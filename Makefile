@@ -36,6 +36,7 @@ pins: $(VENV)/.complete ## Pin anew what hosts get
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 	    bootstrap/install/requirements.in; } >$(VENV)/requirements.part
 	mv $(VENV)/requirements.part bootstrap/install/requirements.txt
+	$(BIN)/python -m bootstrap.install.shell_block --write
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) dist build

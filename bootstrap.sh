@@ -49,43 +49,44 @@ USAGE
 }
 
 # ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin
+readonly UV=0.13.9
 distro_table() {
     cat <<'TABLE'
-fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc|rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|ca-certificates libstdc++|its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
-sles opensuse-leap opensuse-tumbleweed|transactional|rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
-almalinux||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||AlmaLinux
-almalinux||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||AlmaLinux
-almalinux||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||AlmaLinux
-amzn||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++|its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
-amzn||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Amazon Linux
-centos||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++|CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
-centos||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||CentOS Stream
-centos||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||CentOS Stream
-debian||12||apt|python3=python3,python3-venv|ca-certificates libstdc++6||Debian
-debian||13|default|apt|python3=python3,python3-venv|ca-certificates libstdc++6||Debian
-fedora||42||dnf|python3=python3,python3-pip python3.12=python3.12|ca-certificates libstdc++||Fedora Linux
-fedora||43|default|dnf|python3=python3,python3-pip python3.12=python3.12|ca-certificates libstdc++||Fedora Linux
-opensuse-leap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||openSUSE Leap
-opensuse-leap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||openSUSE Leap
-opensuse-leap||16|default|zypper|python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||openSUSE Leap
-ol||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Oracle Linux
-ol||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Oracle Linux
-ol||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||Oracle Linux
-rhel||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
-rhel||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
-rhel||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||Red Hat Enterprise Linux
-rocky||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Rocky Linux
-rocky||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|ca-certificates libstdc++||Rocky Linux
-rocky||10||dnf|python3=python3,python3-pip|ca-certificates libstdc++||Rocky Linux
-sles sles_sap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
-sles sles_sap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
-sles sles_sap||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
-sles sles_sap||16||zypper|python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6||SUSE Linux Enterprise Server
-sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|ca-certificates-mozilla libstdc++6|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
-opensuse-tumbleweed||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|ca-certificates-mozilla libstdc++6||openSUSE Tumbleweed
-ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|ca-certificates libstdc++6||Ubuntu
-ubuntu||24.04|default|apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
-ubuntu||26.04||apt|python3=python3,python3-venv|ca-certificates libstdc++6||Ubuntu
+fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc|rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
+sles opensuse-leap opensuse-tumbleweed|transactional|rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
+almalinux||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||AlmaLinux
+almalinux||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||AlmaLinux
+almalinux||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||AlmaLinux
+amzn||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++||its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
+amzn||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Amazon Linux
+centos||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++||CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
+centos||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||CentOS Stream
+centos||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||CentOS Stream
+debian||12||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Debian
+debian||13|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Debian
+fedora||42||dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|||Fedora Linux
+fedora||43|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|||Fedora Linux
+opensuse-leap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Leap
+opensuse-leap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Leap
+opensuse-leap||16|default|zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Leap
+ol||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Oracle Linux
+ol||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Oracle Linux
+ol||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||Oracle Linux
+rhel||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Red Hat Enterprise Linux
+rhel||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Red Hat Enterprise Linux
+rhel||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||Red Hat Enterprise Linux
+rocky||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Rocky Linux
+rocky||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Rocky Linux
+rocky||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||Rocky Linux
+sles sles_sap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap||16||zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||SUSE Linux Enterprise Server
+sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
+opensuse-tumbleweed||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Tumbleweed
+ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|3.12=python3-pip|ca-certificates libstdc++6|||Ubuntu
+ubuntu||24.04|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Ubuntu
+ubuntu||26.04||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Ubuntu
 TABLE
 }
 # said CAUSE: the words by which package managers tell it
@@ -97,7 +98,7 @@ said() {
         interrupted) echo 'dpkg was interrupted' ;;
         repositories) echo 'There are no enabled repo|No repositories defined|without at least one repository' ;;
         missing) echo 'Unable to locate package|has no installation candidate|No match for argument|Unable to find a match|No provider of .* found|not found in package names|Couldn.t find any package by|No package .* available' ;;
-        network) echo 'Failed to download metadata|Cannot download repomd|Cannot prepare internal mirrorlist|Cannot retrieve metalink|Failed to fetch|Unable to fetch some archives|repositories have not been refreshed|Valid metadata not found|Error downloading packages|Librepo error|Curl error|Download \(curl\) error|File .* not found on medium|Temporary failure resolving|Could not resolve host|Connection (timed out|refused)' ;;
+        network) echo 'Failed to download metadata|Cannot download repomd|Cannot prepare internal mirrorlist|Cannot retrieve metalink|Failed to fetch|Unable to fetch some archives|repositories have not been refreshed|Valid metadata not found|Error downloading packages|Librepo error|Curl error|Download \(curl\) error|File .* not found on medium|Timeout exceeded when accessing|Temporary failure resolving|Could not resolve host|Connection (timed out|refused)' ;;
         conflict) echo 'conflicts with|conflicting requests|nothing provides|unmet dependencies|Problem: ' ;;
     esac
 }
@@ -253,7 +254,7 @@ os_release() {
 # older A B: whether version A is older than version B.
 older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# Sets DISTRO RELEASE MANAGER PYTHONS REQUIRED REFUSE for this machine, by the rules of bootstrap/distros.py: the
+# Sets DISTRO RELEASE MANAGER PYTHONS MANAGED REQUIRED REGISTRATION REFUSE for this machine, by the rules of bootstrap/distros.py: the
 # distro by ID, then by ID_LIKE; its release by VERSION_ID, else the nearest older one. Fails on an unknown one.
 find_distro() {
     local word version variant
@@ -267,14 +268,14 @@ find_distro() {
 }
 
 find_release() { # WORD VERSION VARIANT
-    local id variants release default manager pythons required refuse title
+    local id variants release default manager pythons managed required registration refuse title
     local group='' row='' fitting='' length=0 rolling='' nearest='' fallback=''
-    while IFS='|' read -r id variants release default manager pythons required refuse title; do
+    while IFS='|' read -r id variants release default manager pythons managed required registration refuse title; do
         [[ " $id " == *" $1 "* ]] || continue
         [ -z "$variants" ] || { [ -n "$3" ] && [[ " $variants " == *" $3 "* ]]; } || continue
         [ "${group:=$id|$variants}" = "$id|$variants" ] || continue # the first that fits; special variants come first
         DISTRO=$title
-        row="$release|$manager|$pythons|$required|$refuse"
+        row="$release|$manager|$pythons|$managed|$required|$registration|$refuse"
         [ -z "$default" ] || fallback=$row
         if [[ "$2" == "$release" || "$2" == "$release".* ]]; then
             [ ${#release} -lt "$length" ] || { fitting=$row length=${#release}; }
@@ -285,7 +286,7 @@ find_release() { # WORD VERSION VARIANT
     [[ "$2" != [0-9]* ]] || fallback=$nearest
     row=${fitting:-${rolling:-$fallback}}
     [ -n "$row" ] || return 1
-    IFS='|' read -r RELEASE MANAGER PYTHONS REQUIRED REFUSE <<<"$row"
+    IFS='|' read -r RELEASE MANAGER PYTHONS MANAGED REQUIRED REGISTRATION REFUSE <<<"$row"
 }
 
 # The command of the distro's package manager; fails where it is missing.
@@ -299,13 +300,13 @@ manager_command() {
 
 # The packages to install by hand: this distro's, or on an unknown one, every known distro's.
 list_packages() {
-    local id variants release default manager pythons required refuse title
+    local id variants release default manager pythons managed required registration refuse title
     if [ -n "$MANAGER" ]; then
         say "Packages that this system needs: $REQUIRED, and one of: $(sed 's/[^ =]*=//g; s/,/ + /g; s/ \([^+ ]\)/; \1/g; s/+; /+ /g' <<<"$PYTHONS")"
         return
     fi
     say "Packages that are needed, under the names of the known distros:"
-    while IFS='|' read -r id variants release default manager pythons required refuse title; do
+    while IFS='|' read -r id variants release default manager pythons managed required registration refuse title; do
         [ -z "$default" ] || say "  $title $release ($manager): $required, $(sed 's/[^ =]*=//; s/ .*//; s/,/ /g' <<<"$pythons")"
     done < <(distro_table)
 }
@@ -568,7 +569,7 @@ packages() {
     start=$(now)
     for name in $REQUIRED; do installed "$name" || missing+=("$name"); done
     for candidate in $PYTHONS; do choices+=("${candidate%%=*}"); done
-    if find_python "${choices[@]}" && [ ${#missing[@]} -eq 0 ]; then
+    if find_python "${choices[@]}" "$PREFIX"/python/cpython-*/bin/python3 && [ ${#missing[@]} -eq 0 ]; then
         open_phase install/packages mixed
         close_phase unchanged
         row packages "$(since "$start")" "unchanged: what Python needs is there"
@@ -592,8 +593,43 @@ packages() {
         fi
         [ "$WHY" = missing ] || [ "$WHY" = conflict ] || break
     done
-    give_up_on_packages "${missing[@]}"
+    managed_python "$start" "${missing[@]}" || give_up_on_packages "${missing[@]}"
 }
+
+# managed_python START PACKAGE...: no package has a Python that will do, so uv brings one, under the prefix. Fails where
+# the want of a Python was not why the packages could not be had.
+managed_python() {
+    local start=$1 said=$SAID size folder=$WORK/uv version=${MANAGED%%=*} packages wanted; shift
+    case $WHY in missing | conflict | ok | some) [ -z "$PYTHON" ] || return 1 ;; *) return 1 ;; esac
+    IFS=, read -r -a packages <<<"${MANAGED#*=}"
+    install_packages "$@" "${packages[@]}" || { SAID=$said; return 1; }
+    printf '%s\n' "$@" "${packages[@]}" >>"$PREFIX/state/packages"
+    close_phase ok
+    row packages "$(since "$start")" "$* ${packages[*]}"
+    [ -z "$REGISTRATION" ] || warn "the repositories have no Python that will do; $(registration) registers one that may"
+    start=$(now) size=$(log_size)
+    open_phase install/managed-python network
+    wanted="the repositories have no Python that will do (tried: $PYTHONS)"
+    fetch_uv "$folder" ||
+        die 4 "$wanted, and uv, which brings one, could not be fetched: $(what_went_wrong "$size"); check the network and pip's settings, or install a Python 3.11 to 3.14 by hand, then run this again"
+    logged 900 env UV_PYTHON_INSTALL_DIR="$PREFIX/python" UV_CACHE_DIR="$PREFIX/cache" UV_SYSTEM_CERTS=1 \
+        "$folder"/uv-*.data/scripts/uv --no-config python install --no-bin "$version" ||
+        die 4 "$wanted, and uv could not fetch one: $(log_from "$size" | sed -n 's/^ *cause: //p' | grep -m 1 'download' || what_went_wrong "$size"); UV_PYTHON_INSTALL_MIRROR names a mirror, or install a Python 3.11 to 3.14 by hand, then run this again"
+    rm -f "$PREFIX/python/.lock" # everybody could write it
+    find_python "$PREFIX"/python/cpython-*/bin/python3 || die 4 "$wanted, and uv's does not run here; install a Python 3.11 to 3.14 by hand, then run this again"
+    close_phase ok
+    row managed-python "$(since "$start")" "Python $version, brought by uv, in $PREFIX/python"
+}
+
+# fetch_uv FOLDER: uv out of its wheel, with the pip of a Python that may be too old for anything else.
+fetch_uv() {
+    local path=/usr/local/bin:/usr/bin:/bin
+    logged 900 env PATH=$path TMPDIR="$PREFIX/tmp" python3 -m pip --disable-pip-version-check download --no-cache-dir --no-deps \
+        --only-binary=:all: --platform "manylinux2014_$(uname -m)" --dest "$1" "uv==$UV" &&
+        logged 120 env PATH=$path python3 -m zipfile -e "$(echo "$1"/uv-*.whl)" "$1" && chmod 755 "$1"/uv-*.data/scripts/uv
+}
+
+registration() { sed "s/{version}/$(os_release VERSION_ID)/; s/{arch}/$(uname -m)/" <<<"$REGISTRATION"; }
 
 # One line: what failed, and what to do about it.
 give_up_on_packages() {
@@ -604,8 +640,8 @@ give_up_on_packages() {
         disk) die 6 "$MANAGER: no space left on the disk: $SAID; free some space, $again" ;;
         killed) die 6 "$MANAGER was killed (exit code 137): most likely the machine ran out of memory; use one with more memory, or add swap, $again" ;;
         time) die 4 "$MANAGER did not end within $COMMAND_SECONDS s; look at the log and the repositories, $again" ;;
-        missing) die 4 "$MANAGER could not install $* and a Python (tried: $PYTHONS): no repository has it: $SAID; install a Python 3.11 to 3.14 by hand, then run this again with --omit-dependency-installation" ;;
-        *) die 4 "$MANAGER could not install $* and a Python (tried: $PYTHONS): $SAID; look at the log, mend it, $again" ;;
+        missing) die 4 "$MANAGER could not install ${*:+$* and }a Python (tried: $PYTHONS): no repository has it: $SAID; ${REGISTRATION:+register one that may ($(registration)), or }install a Python 3.11 to 3.14 by hand, then run this again with --omit-dependency-installation" ;;
+        *) die 4 "$MANAGER could not install ${*:+$* and }a Python (tried: $PYTHONS): $SAID; look at the log, mend it, $again" ;;
     esac
 }
 
@@ -725,7 +761,7 @@ uninstall() {
         [[ $(readlink "/usr/local/bin/$link" 2>/dev/null) != "$PREFIX/"* ]] || rm -f "/usr/local/bin/$link"
     done
     swapoff "$PREFIX/swapfile" 2>/dev/null
-    for link in venv state cache tmp log corpora events.jsonl swapfile threads.json receipt.json; do rm -rf "${PREFIX:?}/$link"; done
+    for link in venv python state cache tmp log corpora events.jsonl swapfile threads.json receipt.json; do rm -rf "${PREFIX:?}/$link"; done
     rmdir "$PREFIX" 2>/dev/null || warn "$PREFIX holds files that are not ours; they stay"
     LOG=''; say "Removed the unfinished install in $PREFIX."
 }
@@ -784,7 +820,7 @@ parse() {
 main() {
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
     LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
-    DISTRO='' RELEASE='' MANAGER='' PYTHONS='' REQUIRED='' REFUSE=''
+    DISTRO='' RELEASE='' MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' REGISTRATION='' REFUSE=''
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"
     if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then choose_source; check_source; show_plan; return; fi

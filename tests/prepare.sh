@@ -36,9 +36,15 @@ fi
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || { rm -rf "$venv"; "$python" -m venv "$venv"; } # half made: anew
 pip=("$venv/bin/python" -m pip --disable-pip-version-check)
 
+# uv takes seconds where pip takes minutes; whatever it cannot do here, pip does.
+get() {
+    "$venv/bin/python" -m tests.uv_pip install -q "$@" 2>/dev/null || "${pip[@]}" install -q "$@"
+}
+"${pip[@]}" install -q 'uv>=0.13' || echo "uv cannot be had; pip goes on alone" >&2
+
 # torch, the CPU build: from where this machine's pip takes packages if that has it, else from PyTorch's index.
 if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
-    "${pip[@]}" install -q --no-deps torch==2.13.0+cpu 2>/dev/null ||
+    get --no-deps torch==2.13.0+cpu 2>/dev/null ||
         "${pip[@]}" install -q --no-deps --index-url https://download.pytorch.org/whl/cpu torch==2.13.0
 fi
-"${pip[@]}" install -q --editable '.[train,dev]'
+get --editable '.[train,dev]'

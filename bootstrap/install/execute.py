@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _DOWNLOAD = 1800  # seconds for a step that downloads
 _SHORT = 300
+_KILLED, _LATE = 137, 124
+_MORE_MEMORY = "see dmesg; add memory or swap"
 
 # One training step through the front door, so that everything that training imports is imported. The first run is
 # root's and leaves the bytecode of all that behind, which no other user could write; the second is the user's.
@@ -127,10 +129,8 @@ class Installer:
         """Run a command with its output in the log."""
         self.screen.command(argv)
         result = self.host.run(argv, env=env, timeout=timeout, input=input, on_line=self.screen.note)
-        if result.exit_code == 137:
-            raise ResourceError(
-                f"{argv[0]} was killed, probably for want of memory", remedy="see dmesg; add memory or swap"
-            )
+        if result.exit_code == _KILLED:
+            raise ResourceError(f"{argv[0]} was killed, probably for want of memory", remedy=_MORE_MEMORY)
         return result
 
     def _must(self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, timeout: float = _SHORT) -> Result:
@@ -301,6 +301,10 @@ class Installer:
         script = 'cd "$1" && exec "$2" -I -c "$3"'
         command = ["sh", "-c", script, "verify", str(folder), str(self._prefix.python), _STEP]
         result = host.run(command, timeout=_SHORT, on_line=self.screen.note)
+        if result.exit_code in (_KILLED, _LATE):
+            what = "was killed" if result.exit_code == _KILLED else f"was not done after {_SHORT} s"
+            message = f"the stack is installed, but training a step as {user.name} {what}, probably for want of memory"
+            raise ResourceError(message, remedy=_MORE_MEMORY)
         if not result.ok:
             message = f"the stack is installed, but does not train as {user.name}: {result.tail}"
             raise InstallError(message, remedy=f"see the log; {self._prefix.python} is the interpreter")
@@ -358,6 +362,7 @@ class Installer:
 OURS = frozenset(
     {
         "venv",
+        "python",
         "state",
         "cache",
         "tmp",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import distros, resources
@@ -14,8 +15,6 @@ from bootstrap.packages import meanings
 from bootstrap.packages.needs import NEEDS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bootstrap.distros import Distro, Release
 
 _BEGIN = "# ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin\n"
@@ -26,13 +25,15 @@ def render(known: dict[str, Distro]) -> str:
     """Return the shell function that prints the table: one line a release, oldest first within a distro.
 
     Columns: os-release IDs, VARIANT_IDs, release, `default` or nothing, manager, Pythons as `command=package,package`,
-    required packages, why it is refused, title. Distros that ask for a variant come first: they are special cases.
+    the Python that uv brings else as `version=package`, required packages, what registers more repositories, why it is
+    refused, title. Distros that ask for a variant come first: they are special cases.
     """
     ordered = sorted(known.values(), key=lambda distro: (not distro.identify.variant, distro.name))
     rows = [_row(distro, release) for distro in ordered for release in distro.releases.values()]
     table = "distro_table() {\n    cat <<'TABLE'\n" + "\n".join(rows) + "\nTABLE\n}\n"
     return (
-        table
+        f"readonly UV={_uv()}\n"
+        + table
         + "# said CAUSE: the words by which package managers tell it\nsaid() {\n    case $1 in\n"
         + _said()
         + "    esac\n}\n"
@@ -44,6 +45,12 @@ def _said() -> str:
     return "".join(f"        {cause}) echo '{'|'.join(words)}' ;;\n" for cause, words in meanings.signs().items())
 
 
+def _uv() -> str:
+    """Return the version of uv that hosts get."""
+    pins = Path(__file__).with_name("requirements.txt").read_text().splitlines()
+    return next(pin.removeprefix("uv==") for pin in pins if pin.startswith("uv=="))
+
+
 def _row(distro: Distro, release: Release) -> str:
     required = [name for need, names in release.packages.items() if NEEDS[need].required for name in names]
     columns = (
@@ -53,7 +60,9 @@ def _row(distro: Distro, release: Release) -> str:
         "default" if release.version == distro.default else "",
         release.manager,
         " ".join(f"{python.command}={','.join(python.packages)}" for python in release.python),
+        f"{release.managed_python}={','.join(release.packages['pip'])}",
         " ".join(required),
+        release.registration or "",
         release.refuse or "",
         distro.title,
     )

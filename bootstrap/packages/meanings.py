@@ -96,6 +96,7 @@ _SIGNS = (
             "Curl error",
             r"Download \(curl\) error",
             "File .* not found on medium",
+            "Timeout exceeded when accessing",
             "Temporary failure resolving",
             "Could not resolve host",
             "Connection (timed out|refused)",
@@ -164,7 +165,7 @@ def _zypper(exit_code: int, text: str) -> Meaning:
     if exit_code == 4 and re.search(r"^Some of the repositories have not been refreshed", text, re.MULTILINE):
         exit_code = 106  # the others were; "Could not refresh the repositories" says that none was
     words = _by_words(text)
-    if exit_code in (1, 4, 8) and words and words.cause in ("disk", "rights", "conflict"):
+    if exit_code in (1, 4, 8) and words and words.cause in ("disk", "rights", "conflict", "network"):
         return words
     if exit_code not in _ZYPPER:
         return words or Meaning("error", "", _last_words(text, exit_code), "see the log")

@@ -44,7 +44,7 @@ class Facts:
     commands: frozenset[str] = frozenset()
     """The names of the programs in the usual folders."""
     has: frozenset[str] = frozenset()
-    """Of `certificates`, `libstdc++`: what no command tells."""
+    """Of `certificates`, `libstdc++`, `compiler`: what no command tells."""
     init: str = "unknown"
     virt: str = "unknown"
     cpu: Cpu = field(default_factory=Cpu)

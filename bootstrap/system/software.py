@@ -22,6 +22,7 @@ _CERTIFICATES = (  # Debian, Ubuntu · Red Hat, Amazon, Fedora · SUSE
     "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "var/lib/ca-certificates/ca-bundle.pem",
 )
+_COMPILERS = frozenset({"gcc", "cc", "clang"})  # what charrnn looks for
 _LIBRARIES = ("usr/lib64", "usr/lib", "lib64", "lib")
 
 
@@ -138,7 +139,7 @@ def glibc(root: Path) -> str | None:
 
 
 def has(root: Path) -> frozenset[str]:
-    """Return those of `certificates` and `libstdc++` that are there."""
+    """Return those of `certificates`, `libstdc++` and `compiler` (with the C library's headers) that are there."""
     found = set()
     if any(inside(root, path) for path in _CERTIFICATES):
         found.add("certificates")
@@ -146,6 +147,8 @@ def has(root: Path) -> frozenset[str]:
     multiarch = [path for folder in folders if folder.is_dir() for path in folder.glob("*-linux-gnu")]
     if any((folder / "libstdc++.so.6").exists() for folder in [*folders, *multiarch]):
         found.add("libstdc++")
+    if not _COMPILERS.isdisjoint(commands(root)) and (root / "usr/include/stdio.h").exists():
+        found.add("compiler")
     return frozenset(found)
 
 

@@ -27,6 +27,7 @@ packages:
   git: git
   compiler: [gcc]
   pci: pciutils
+  pip: null
 releases:
   "1": {}
   "2": {default: true, packages: {git: git-two}}
@@ -85,7 +86,7 @@ def test_a_file_is_laid_over_the_one_it_is_like(tmp_path: Path) -> None:
         (BASE.replace("manager: apt", "manager: apk"), "base.yml:3: manager: input should be 'apt',"),
         (BASE.replace("  git: git\n", "  gti: git\n"), "base.yml:10: packages.gti: unknown need (did you mean git?)"),
         (BASE.replace("  git: git\n", ""), "base.yml:4: packages: no word about git (write null where"),
-        (BASE.replace("{}", "{managr: dnf}"), "base.yml:14: managr: unknown key (did you mean manager?)"),
+        (BASE.replace("{}", "{managr: dnf}"), "base.yml:15: managr: unknown key (did you mean manager?)"),
         (BASE.replace("title: Base\n", ""), "title: missing"),
         (BASE.replace("tmux: tmux", "tmux: tmux\n  tmux: again"), "base.yml:9: packages.tmux: written twice"),
         (BASE.replace("manager: apt", "manager: [apt"), "not valid YAML"),

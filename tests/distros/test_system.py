@@ -73,6 +73,17 @@ def test_dnf_is_told_apart_by_what_it_links_to(tmp_path: Path) -> None:
     assert software.managers(tmp_path) == {"dnf5": "/usr/bin/dnf5"}
 
 
+def test_a_compiler_counts_only_with_the_headers_of_the_c_library(tmp_path: Path) -> None:
+    file(tmp_path, "usr/bin/gcc")
+    assert "compiler" not in software.has(tmp_path)
+
+    file(tmp_path, "usr/include/stdio.h")
+    assert "compiler" in software.has(tmp_path)
+
+    (tmp_path / "usr/bin/gcc").unlink()
+    assert "compiler" not in software.has(tmp_path)
+
+
 def test_yum_of_its_own_is_the_old_one(tmp_path: Path) -> None:
     file(tmp_path, "usr/bin/yum")
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import http.server
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from tests.hosts import driving
 from tests.hosts.driving import rpm_repositories
+from tests.lab import recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
     from tests.hosts.driving import MakeReady
     from tests.lab.hosts import Host
 
@@ -118,6 +125,26 @@ def test_suses_guest_is_registered_once_where_it_has_no_repositories(ready: Make
     assert (host.root / "root/registered").read_text() == "--force-new\n"
 
 
+def test_a_registration_of_the_first_boot_is_waited_for(ready: MakeReady) -> None:
+    host = ready("sles15")
+    host.run("mkdir -p /run/systemd/system; mv /etc/zypp/repos.d /root/repos.d; mkdir /etc/zypp/repos.d")
+    for name, script in {
+        "registercloudguest": 'echo "$@" >>/root/registered',
+        "systemctl": "if [ -e /root/seen ]; then cp /root/repos.d/* /etc/zypp/repos.d/; else touch /root/seen; fi\n"
+        "[ -e /etc/zypp/repos.d/common.repo ] && echo inactive || echo activating",
+    }.items():
+        (host.root / "usr/bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (host.root / "usr/bin" / name).chmod(0o755)
+
+    done = driving.run(host, offline=True)
+
+    assert done.exit_code == 5, done.output
+    packages_are_there(host)
+    assert not (host.root / "root/registered").exists(), "its own registration has done it"
+    assert [span.status for span in driving.spans(host, "install/first-boot")] == ["ok"]
+    assert driving.spans(host, "install/packages/repositories") == []
+
+
 @pytest.mark.parametrize(
     ("distro", "named"), [("rhel9", "127.0.0.1:9"), ("sles15", "127.0.0.1:9"), ("debian12", "127.0.0.1:9")]
 )
@@ -137,6 +164,50 @@ def test_a_dead_mirror_ends_in_one_line(ready: MakeReady, distro: str, named: st
     assert "check the network and the repositories, then run this again" in done.complaint
 
 
+class Flaky(http.server.SimpleHTTPRequestHandler):
+    """A mirror that breaks off every file half-way the first time."""
+
+    protocol_version = "HTTP/1.1"
+    broken: ClassVar[set[str]] = set()
+
+    def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]
+        content = source.read()
+        if self.path not in self.broken:
+            self.broken.add(self.path)
+            self.close_connection = True
+            content = content[: len(content) // 2]
+        outputfile.write(content)
+
+    def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def flaky_mirror(lab: None) -> Iterator[str]:
+    """Serve the lab's repositories badly; gives the URL."""
+    Flaky.broken.clear()
+    handler = partial(Flaky, directory=str(recipe.LAB / "repo"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_mirror_that_breaks_off_is_asked_again(ready: MakeReady, flaky_mirror: str) -> None:
+    host = ready("rhel9")  # zypper sleeps 30 s before each try; what it says in the end is in tests/distros/outputs
+    for path in rpm_repositories(host).iterdir():
+        path.write_text(path.read_text().replace("file:///srv/repo", flaky_mirror))
+    nowhere = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+
+    done = driving.run(host, env=nowhere)  # it ends after the packages
+
+    assert done.exit_code == 5, done.output
+    packages_are_there(host)
+    assert len(Flaky.broken) > 5
+
+
 def test_repositories_that_never_appear_end_in_one_line(ready: MakeReady) -> None:
     host = ready("rhel9")
     for path in rpm_repositories(host).iterdir():
@@ -150,7 +221,7 @@ def test_repositories_that_never_appear_end_in_one_line(ready: MakeReady) -> Non
 
 def test_a_package_that_was_renamed_is_named(ready: MakeReady) -> None:
     host = ready("rhel9")
-    host.run("echo 'exclude=python3.11*' >>/etc/dnf/dnf.conf")
+    host.run("echo 'exclude=python3.11* python3-pip' >>/etc/dnf/dnf.conf")
 
     done = driving.run(host, env=SHORT)
 

@@ -30,7 +30,7 @@ HOST = Facts(
     memory=Memory(total_mib=8192, swap_mib=0),
     disk_free_mib=20000,
     commands=frozenset({"curl", "git", "tmux"}),
-    has=frozenset({"certificates", "libstdc++"}),
+    has=frozenset({"certificates", "compiler", "libstdc++"}),
 )
 
 

@@ -64,7 +64,8 @@ mkdir -p /usr/libexec/old-python
 cat >/usr/libexec/old-python/sitecustomize.py <<'X'
 import sys
 sys.version_info = type("version_info", (tuple,), {{"major": 3, "minor": {minor}}})((3, {minor}, 18, "final", 0))
-sys.version, sys.hexversion = "3.{minor}.18 (lab)", 0x03{minor:02x}12f0
+sys.version = "3.{minor}.18 (lab, Jan  1 2026, 00:00:00) [GCC 12.2.0]"
+sys.hexversion = 0x03{minor:02x}12f0
 X
 printf '#!/bin/sh\\nPYTHONPATH=/usr/libexec/old-python exec {python} "$@"\\n' >/usr/bin/python3.{minor}
 chmod 755 /usr/bin/python3.{minor}; ln -s python3.{minor} /usr/bin/python3

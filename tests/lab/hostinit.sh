@@ -25,6 +25,7 @@ ln -s fd/2 "$M/dev/stderr"
 mount -t tmpfs -o mode=1777,size=2g tmpfs "$M/dev/shm"
 mount -t tmpfs -o mode=755 tmpfs "$M/run"
 mkdir -p "$M/run/sshd" "$M/run/lock"
+[ ! -x "$M/usr/bin/screen" ] || mkdir -m 777 "$M/run/screen" # by systemd-tmpfiles, elsewhere
 [ -z "${TMP_SIZE:-}" ] || mount -t tmpfs -o "mode=1777,size=$TMP_SIZE" tmpfs "$M/tmp"
 cp --remove-destination -L /etc/resolv.conf "$M/etc/resolv.conf"
 printf '127.0.0.1 localhost\n%s %s\n' "$ADDR" "$NAME" >"$M/etc/hosts"

@@ -36,7 +36,7 @@ class Host:
 
     `public_key` may log in as the distro's login user; `host_key` (a private key) is what cloud-init's `ssh_keys`
     would have injected. `netns`: the name of a network namespace to live in. `disk_mib`: the size of its disk (in
-    memory; unlimited otherwise), `on_disk`: its disk is a folder of /var/tmp. `memory_mib`: a limit by cgroup.
+    memory; unlimited otherwise). `memory_mib`: a limit by cgroup, for its disk too, which is in memory.
     `tmp_mib`: /tmp on a tmpfs of that size. `binds`: more `source:target` pairs, read-only.
     """
 
@@ -53,15 +53,13 @@ class Host:
         root: Path | None = None,
         host_key: str | None = None,
         disk_mib: int | None = None,
-        on_disk: bool = False,
         memory_mib: int | None = None,
         tmp_mib: int | None = None,
     ) -> None:
         self.distro, self.addr, self.port, self.netns = distro, addr, port, netns
         self.name = name or f"ip-{addr.replace('.', '-')}"
         self.lowers = build.lowers(distro)
-        default = Path("/var/tmp/charrnn-lab") if on_disk else recipe.LAB / "hosts"
-        self.dir = Path(root or default) / self.name
+        self.dir = Path(root or recipe.LAB / "hosts") / self.name
         self.user = recipe.ROOTS[distro].user
         self.binds = [*(f"{path}:{path}" for path in registry.local_paths()), *binds]
         if recipe.ROOTS[distro].family:
@@ -261,15 +259,14 @@ class Host:
 
 def sweep() -> None:
     """Remove hosts whose maker is gone (a test run that was killed)."""
-    for top in (recipe.LAB / "hosts", Path("/var/tmp/charrnn-lab")):
-        for owner in top.glob("*/owner"):
-            maker, _, pid = owner.read_text().partition(" ")
-            if Path(f"/proc/{maker}").exists():
-                continue
-            if pid.isdigit() and "unshare" in _command(int(pid)):
-                os.kill(int(pid), signal.SIGKILL)
-            subprocess.run(["umount", "-l", str(owner.parent / "disk")], check=False, capture_output=True)
-            shutil.rmtree(owner.parent, ignore_errors=True)
+    for owner in (recipe.LAB / "hosts").glob("*/owner"):
+        maker, _, pid = owner.read_text().partition(" ")
+        if Path(f"/proc/{maker}").exists():
+            continue
+        if pid.isdigit() and "unshare" in _command(int(pid)):
+            os.kill(int(pid), signal.SIGKILL)
+        subprocess.run(["umount", "-l", str(owner.parent / "disk")], check=False, capture_output=True)
+        shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def _command(pid: int) -> str:

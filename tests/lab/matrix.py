@@ -34,8 +34,8 @@ distro's package names. Below those names lie Debian 12's files, so the lab prov
 and everything of ours; it does not prove the real repositories' contents, other C libraries, SELinux, systemd,
 cloud-init beyond its exit code, kernels, or GPUs. *Real userland* means that the root file system came from the
 distro's own archive. Python is 3.11 in every lab host: `python3.12` on Red Hat's relatives and Python 3.12 to 3.14
-elsewhere are planned. A Python managed by uv, for where no package is to be had, is planned too: today such a host
-gets one line that says so.
+elsewhere are planned. Where no repository has a Python that will do, uv brings one: shown with a mirror on a lab host,
+never with the real downloads. dnf is dnf 4 on every lab host: dnf 5's syntax (Fedora 41 and newer) is planned.
 """
 
 _TAIL = """
@@ -90,7 +90,11 @@ def _lab_table(runs: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _table(runs: dict[str, dict[str, Any]]) -> list[str]:
-    proven = {recipe.ROOTS[name].distro for name, run in runs.items() if "first checkpoint" in run}
+    proven = {
+        recipe.ROOTS[name].distro
+        for name, run in runs.items()
+        if any(what.startswith("first checkpoint") for what in run)
+    }
     lines = ["## Every release that is known", ""]
     lines += [
         "| release | manager | Python, in order | status | EC2: login, image, billed by (planned) |",

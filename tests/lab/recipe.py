@@ -55,14 +55,25 @@ ROOTS = {
     "rhel8": Root("rhel:8", "ec2-user", family="dnf", release_package="redhat-release"),
     "rhel9": Root("rhel:9", "ec2-user", family="dnf", python3="3.9", release_package="redhat-release"),
     "rhel10": Root("rhel:10", "ec2-user", family="dnf", release_package="redhat-release"),
+    "alma8": Root("alma:8", "ec2-user", family="dnf", release_package="almalinux-release"),
+    "alma10": Root("alma:10", "ec2-user", family="dnf", release_package="almalinux-release"),
+    "rocky9": Root("rocky:9", "rocky", family="dnf", python3="3.9", release_package="rocky-release"),
+    "centos9": Root("centos:9", "cloud-user", family="dnf", python3="3.9", release_package="centos-stream-release"),
+    "oracle9": Root("oracle:9", "opc", family="dnf", python3="3.9", release_package="oraclelinux-release"),
+    "fedora43": Root("fedora:43", "fedora", family="dnf", release_package="fedora-release"),
     "sles15": Root("suse:15.7", "ec2-user", family="zypper", python3="3.6", release_package="SLES-release"),
     "sles16": Root(
         "suse:16", "ec2-user", family="zypper", release_package="SLES-release", without=("tmux",), screen=True
     ),
+    "leap156": Root("leap:15.6", "opensuse", family="zypper", python3="3.6", release_package="openSUSE-release"),
+    "leap16": Root("leap:16", "opensuse", family="zypper", release_package="openSUSE-release"),
+    "tumbleweed": Root("tumbleweed:rolling", "opensuse", family="zypper", release_package="openSUSE-release"),
     "debian12": Root("debian:12", "admin", real=True),
     "debian13": Root("debian:13", "admin", base="trixie", real=True),
+    "ubuntu2204": Root("ubuntu:22.04", "ubuntu", packages=("ca-certificates",)),
     "ubuntu2404": Root("ubuntu:24.04", "ubuntu", packages=("ca-certificates", "python3")),
-    "ubuntu2204": Root("ubuntu:22.04", "ubuntu", base="jammy", real=True, packages=("ca-certificates", "python3")),
+    "ubuntu2604": Root("ubuntu:26.04", "ubuntu", packages=("ca-certificates", "python3")),
+    "jammy": Root("ubuntu:22.04", "ubuntu", base="jammy", real=True, packages=("ca-certificates", "python3")),
     "noble": Root("ubuntu:24.04", "ubuntu", base="noble", real=True, packages=("ca-certificates", "python3")),
     "resolute": Root("ubuntu:26.04", "ubuntu", base="resolute", real=True, packages=("ca-certificates", "python3")),
 }
@@ -74,8 +85,9 @@ DEBS = {
     "tmux": ("tmux",),
     "screen": ("screen",),
     "git": ("git",),
-    "compiler": ("gcc", "g++", "libc6-dev"),
+    "compiler": ("gcc", "libc6-dev"),
     "pci": ("pciutils",),
+    "pip": ("python3-pip-whl",),
 }
 """Need to the Debian packages whose files stand behind a distro's package of that need."""
 
@@ -91,13 +103,11 @@ def names(root: Root) -> dict[str, tuple[str, ...]]:
     release: Release = load_all()[word].release(version)
     found: dict[str, tuple[str, ...]] = {}
     for need, packages in release.packages.items():
-        if need not in root.without:
+        if need not in root.without and (need != "pip" or root.python3):
             found |= dict.fromkeys(packages, DEBS[need])
-    for candidate in release.python:
-        if candidate.python_version == PYTHON or candidate.command == "python3":
-            found |= {name: PIP_DEBS if name.endswith("-pip") else PYTHON_DEBS for name in candidate.packages}
-    if release.distro == "suse" and root.distro == "suse:16":  # SUSE's 3.13 under its name, this Python behind it
-        found |= {"python313": PYTHON_DEBS, "python313-pip": PIP_DEBS}
+    had = [one for one in release.python if one.python_version == PYTHON or one.command == "python3"]
+    for candidate in had or release.python[:1]:  # a distro that has only newer ones: the lab's Python under that name
+        found |= {name: PIP_DEBS if name.endswith("-pip") else PYTHON_DEBS for name in candidate.packages}
     return found
 
 

@@ -40,6 +40,10 @@ import sys
 from pip._internal.cli.main import main
 sys.exit(main())
 """
+_OLD_PIP = """import glob, runpy, sys
+sys.path.insert(0, glob.glob("/usr/share/python-wheels/pip-*.whl")[0])
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 _RELEASE_PROVIDES = (
     "/bin/sh",
     "/usr/bin/sh",
@@ -123,7 +127,7 @@ class _Builder:
             readme = files / f"usr/share/doc/{package}/README.lab"
             readme.parent.mkdir(parents=True)
             readme.write_text(f"{package} for {name}\n")
-            _python_files(package, files)
+            _python_files(package, files, old=bool(root.python3))
             tags = [f"Requires: deb-{deb}" for deb in debs if deb in known]
             version = "3.11.2" if package.startswith("python") else "1.0"
             self.rpm(package, version, f"1.{name}", tags, files, self.out / name)
@@ -178,9 +182,16 @@ class _Builder:
         )
 
 
-def _python_files(package: str, files: Path) -> None:
-    """Give a Python package the command that its distro's has: `pip3.11`, or `python3` where that is the name."""
-    if package.endswith("-pip"):
+def _python_files(package: str, files: Path, *, old: bool) -> None:
+    """Give a Python package the command that its distro's has: `pip3.11`, or `python3` where that is the name.
+
+    `old`: the distro has an older python3, whose `-m pip` its package python3-pip brings.
+    """
+    if package == "python3-pip" and old:
+        module = files / "usr/libexec/old-python/pip.py"
+        module.parent.mkdir(parents=True)
+        module.write_text(_OLD_PIP)
+    elif package.endswith("-pip"):
         pip = files / f"usr/bin/pip{recipe.PYTHON}"
         pip.parent.mkdir(parents=True)
         pip.write_text(_PIP.format(version=recipe.PYTHON))

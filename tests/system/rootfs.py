@@ -35,7 +35,7 @@ _RECIPE = (
     "bookworm",
 )
 BARE = ("sudo",)
-READY = ("sudo", "ca-certificates", "curl", "git", "python3", "python3-venv", "tmux")
+READY = ("sudo", "ca-certificates", "curl", "gcc", "git", "libc6-dev", "python3", "python3-venv", "tmux")
 """Bare, and with the system packages there already, for tests of what comes after them."""
 
 # Inside the namespaces: the file systems, then a process 1 that only reaps. $1: lower, $2: the machine's folder.
