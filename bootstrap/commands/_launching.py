@@ -73,13 +73,15 @@ def request_of(given: dict[str, Any]) -> tuple[Request, Settings]:
 
     _check_together(given)
     smoke = given["smoke"]
-    distros = _words(given["distros"]) or (DEFAULT_DISTROS[:1] if smoke else DEFAULT_DISTROS)
+    distros = _words("distros", given["distros"]) or (DEFAULT_DISTROS[:1] if smoke else DEFAULT_DISTROS)
+    if smoke and len(distros) * (given["replicas"] or 1) > 1:
+        raise UsageError("--smoke starts one host", remedy="name one distro, or launch without --smoke")
     seed = given["seed"] if given["seed"] is not None else secrets.randbelow(2**31)
     request = Request(
         run_id=new_run_id(),
-        distros=distros[:1] if smoke else distros,
-        replicas=1 if smoke else given["replicas"] or 1,
-        instance_types=_words(given["types"]),
+        distros=distros,
+        replicas=given["replicas"] or 1,
+        instance_types=_words("instance-type", given["types"]),
         region=given["region"],
         zone=given["zone"],
         subnet=given["subnet"],
@@ -107,8 +109,11 @@ def request_of(given: dict[str, Any]) -> tuple[Request, Settings]:
     return request, settings
 
 
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+def _words(option: str, text: str | None) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in (text or "").split(",") if word.strip())
+    if text is not None and not words:
+        raise UsageError(f"--{option} {text!r} names nothing")
+    return words
 
 
 def _check_together(given: dict[str, Any]) -> None:
@@ -173,7 +178,8 @@ def with_address(source: Provider, request: Request, *, needed: bool) -> tuple[R
 
 def show(plan: Plan, settings: Settings) -> str:
     """Return a plan as text."""
-    lines = [f"run {plan.run_id} · {len(plan.hosts)} hosts · {plan.provider} · playbook {settings.playbook}"]
+    count = "1 host" if len(plan.hosts) == 1 else f"{len(plan.hosts)} hosts"
+    lines = [f"run {plan.run_id} · {count} · {plan.provider} · playbook {settings.playbook}"]
     detail = _ec2_lines(plan) if plan.provider == "ec2" else [f"  {host.name}  {host.distro}" for host in plan.hosts]
     return "\n".join([*lines, *detail, *(f"  note: {note}" for note in plan.notes)])
 

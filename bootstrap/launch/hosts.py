@@ -54,7 +54,8 @@ class Login:
 
     def host(self) -> SSHHost:
         """Return it as a host that commands run on."""
-        from bootstrap.hosts.ssh import Patience, SSHHost, Target  # noqa: PLC0415  (paramiko only where it is used)
+        from bootstrap.hosts.connecting import Target  # noqa: PLC0415  (paramiko only where it is used)
+        from bootstrap.hosts.ssh import Patience, SSHHost  # noqa: PLC0415
 
         lines = [line.partition(" ") for line in self.known_hosts.read_text().splitlines()]
         keys = tuple(key for address, _, key in lines if address == self.address)
