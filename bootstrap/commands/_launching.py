@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound="Callable[..., Any] | click.Command")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _OPTIONS = (
     click.option(
         "--provider", "kind", type=click.Choice(["ec2", "inventory", "local"]), default="ec2", show_default=True
@@ -149,8 +147,10 @@ def _check_values(given: dict[str, Any]) -> None:
         raise UsageError("--max-hours must be between 0.1 and 336")
     if given["budget"] is not None and not 0 < given["budget"] < float("inf"):
         raise UsageError("--budget must be more than nothing")
-    if given["name"] is not None and not _NAME.fullmatch(given["name"]):
-        raise UsageError(f"--name {given['name']!r}: letters, digits, dot, dash and underscore, at most 60")
+    if given["name"] is not None:
+        from bootstrap.launch import state  # noqa: PLC0415
+
+        state.check_name(given["name"])
     if given["ssh_from"]:
         from bootstrap.providers import network  # noqa: PLC0415
 
