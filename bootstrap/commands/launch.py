@@ -96,15 +96,22 @@ def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, keep: bool, smoke: bo
     done = [host for host in outcome.hosts if host.failure is None]
     if smoke:
         for host in done:
-            click.echo("\n".join(f"{host.name} said in {host.phase}: {line}" for line in host.lines))
-    elif done:
-        from bootstrap.report import present  # noqa: PLC0415  (only where something was measured)
+            click.echo("\n".join(f"{host.name}: {line}" for line in host.lines))
+    else:
+        _tell_times(plan, ledger)
+    click.echo(f"run {plan.run_id}: {len(done)} of {len(outcome.hosts)} hosts done")
 
+
+def _tell_times(plan: Plan, ledger: Ledger) -> None:
+    """Show the report, where anything in it was measured; a playbook of the user's own need not install or train."""
+    from bootstrap.report import present  # noqa: PLC0415  (only at the end of a launch)
+
+    report = _report(plan, ledger)
+    if any(measure.seconds is not None for host in report.data.hosts for measure in host.measures.values()):
         click.echo()
-        present.write(_report(plan, ledger), "table")
+        present.write(report, "table")
         click.echo()
-    again = f"charrnn-bootstrap report {plan.run_id} shows this again"
-    click.echo(f"run {plan.run_id}: {len(done)} of {len(outcome.hosts)} hosts done; {again}")
+    click.echo(f"charrnn-bootstrap report {plan.run_id} shows where the time went")
 
 
 def _report(plan: Plan, ledger: Ledger) -> Report:
