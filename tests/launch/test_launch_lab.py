@@ -282,6 +282,8 @@ def test_ctrl_c_stops_what_runs_on_a_host_that_stays(user: User, tmp_path: Path)
     output = until(process, " long")
     host: Any = next(iter(user.cloud.hosts.values()))
     host.run("until [ -s /tmp/pid ]; do sleep 0.05; done")
+    shown = json.loads(user.run("ps", "--json", "--region", "us-east-1").stdout)
+    assert [row["phase"] for row in shown if row["kind"] == "instances"] == ["long"]
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=120)[0]
     assert process.returncode == 130, output + rest
