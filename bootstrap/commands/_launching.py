@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound="Callable[..., Any] | click.Command")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _OPTIONS = (
     click.option(
         "--provider", "kind", type=click.Choice(["ec2", "inventory", "local"]), default="ec2", show_default=True
@@ -73,13 +71,15 @@ def request_of(given: dict[str, Any]) -> tuple[Request, Settings]:
 
     _check_together(given)
     smoke = given["smoke"]
-    distros = _words(given["distros"]) or (DEFAULT_DISTROS[:1] if smoke else DEFAULT_DISTROS)
+    distros = _words("distros", given["distros"]) or (DEFAULT_DISTROS[:1] if smoke else DEFAULT_DISTROS)
+    if smoke and len(distros) * (given["replicas"] or 1) > 1:
+        raise UsageError("--smoke starts one host", remedy="name one distro, or launch without --smoke")
     seed = given["seed"] if given["seed"] is not None else secrets.randbelow(2**31)
     request = Request(
         run_id=new_run_id(),
-        distros=distros[:1] if smoke else distros,
-        replicas=1 if smoke else given["replicas"] or 1,
-        instance_types=_words(given["types"]),
+        distros=distros,
+        replicas=given["replicas"] or 1,
+        instance_types=_words("instance-type", given["types"]),
         region=given["region"],
         zone=given["zone"],
         subnet=given["subnet"],
@@ -107,8 +107,11 @@ def request_of(given: dict[str, Any]) -> tuple[Request, Settings]:
     return request, settings
 
 
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+def _words(option: str, text: str | None) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in (text or "").split(",") if word.strip())
+    if text is not None and not words:
+        raise UsageError(f"--{option} {text!r} names nothing")
+    return words
 
 
 def _check_together(given: dict[str, Any]) -> None:
@@ -144,8 +147,10 @@ def _check_values(given: dict[str, Any]) -> None:
         raise UsageError("--max-hours must be between 0.1 and 336")
     if given["budget"] is not None and not 0 < given["budget"] < float("inf"):
         raise UsageError("--budget must be more than nothing")
-    if given["name"] is not None and not _NAME.fullmatch(given["name"]):
-        raise UsageError(f"--name {given['name']!r}: letters, digits, dot, dash and underscore, at most 60")
+    if given["name"] is not None:
+        from bootstrap.launch import state  # noqa: PLC0415
+
+        state.check_name(given["name"])
     if given["ssh_from"]:
         from bootstrap.providers import network  # noqa: PLC0415
 
@@ -173,7 +178,8 @@ def with_address(source: Provider, request: Request, *, needed: bool) -> tuple[R
 
 def show(plan: Plan, settings: Settings) -> str:
     """Return a plan as text."""
-    lines = [f"run {plan.run_id} · {len(plan.hosts)} hosts · {plan.provider} · playbook {settings.playbook}"]
+    count = "1 host" if len(plan.hosts) == 1 else f"{len(plan.hosts)} hosts"
+    lines = [f"run {plan.run_id} · {count} · {plan.provider} · playbook {settings.playbook}"]
     detail = _ec2_lines(plan) if plan.provider == "ec2" else [f"  {host.name}  {host.distro}" for host in plan.hosts]
     return "\n".join([*lines, *detail, *(f"  note: {note}" for note in plan.notes)])
 

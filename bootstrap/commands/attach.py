@@ -7,7 +7,9 @@ import click
 
 @click.command()
 @click.argument("session", required=False, metavar="[HOST|SESSION]")
-def command(*, session: str | None) -> None:
+@click.option("--region", help="Of HOST. Default: every region of the account.")
+@click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
+def command(*, session: str | None, region: str | None, profile: str | None) -> None:
     """Attach to the training on HOST, or to SESSION on this machine (default: the newest session of yours here).
 
     In tmux, Ctrl-B D leaves it running; in screen, Ctrl-A D. Sessions of other kinds have no screen: their log is
@@ -29,7 +31,7 @@ def command(*, session: str | None) -> None:
             raise
         from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
 
-        hosts.attach_to(session)
+        hosts.attach_to(session, region, profile)
     if not sessions.state(host, found).running:
         raise UsageError(f"the session {found.name} has ended", remedy="charrnn-bootstrap logs shows what it wrote")
     argv = sessions.attach_argv(found)

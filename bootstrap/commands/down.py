@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from bootstrap.errors import ProviderError, UsageError
+from bootstrap.commands import _removing
+from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
-    from bootstrap.providers.base import Remains
-    from bootstrap.providers.teardown import Found
+    from bootstrap.launch.cloud import Account
 
 
 @click.command("down")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--all", "everything", is_flag=True, help="Every run of yours.")
 @click.option("--everyone", is_flag=True, help="With --all: of everybody in the account.")
-@click.option("--region", help="Default: every region of the account.")
-@click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
-@click.option(
-    "--settle",
-    type=click.FloatRange(0, 300),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Between the two looks that must find nothing.",
-)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
+@_removing.options
 def command(
     *,
     runs: tuple[str, ...],
@@ -43,7 +30,7 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove all that RUN created, found by its tags: from any machine, and after a crash as well."""
+    """Remove all that RUN (its id, or a name of yours) created, found by tags: from any machine, after a crash too."""
     from bootstrap.launch import cloud, state  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
     from bootstrap.providers.teardown import Scope  # noqa: PLC0415
 
@@ -52,39 +39,30 @@ def command(
     if everyone and not everything:
         raise UsageError("--everyone goes with --all")
     for run in runs:
-        state.folder(run)  # refuses what cannot be a run's id
+        state.check_name(run)  # a tag's filter would take * for any run
     there = cloud.account(region, profile)
-    scope = Scope(frozenset(runs) if runs else None, None if runs or everyone else there.owner)
+    ids = _ids(there, runs)
+    scope = Scope(ids if runs else None, None if runs or everyone else there.owner)
     found = cloud.find(there, scope)
-    confirm(found, yes=yes)
-    remains = cloud.destroy(there, scope, settle=settle, note=lambda text: click.echo(text, err=True))
-    finish(remains, there.notes, as_json=as_json)
-    for run in {*runs, *(thing.run for thing in found)}:
+    _removing.remove(there, scope, found, settle=settle, yes=yes, as_json=as_json)
+    for run in {*ids, *(thing.run for thing in found)}:
         with contextlib.suppress(UsageError):  # a tag that somebody else wrote
             state.forget_keys(run)
 
 
-def confirm(found: list[Found], *, yes: bool) -> None:
-    """Say what would be removed, and ask."""
-    if yes or not found:
-        return
-    for thing in found:
-        click.echo(f"  {thing.kind:<16}{thing.id}  run {thing.run}  {thing.region}  {thing.state}", err=True)
-    if not sys.stdin.isatty():
-        raise UsageError("not asked, because standard input is no terminal", remedy="--yes goes ahead")
-    click.confirm(f"Remove these {len(found)}?", abort=True, err=True)
+def _ids(there: Account, runs: tuple[str, ...]) -> frozenset[str]:
+    """Return the ids of the runs meant; say of which there is nothing, as a mistyped one goes on costing money."""
+    if not runs:
+        return frozenset()
+    from bootstrap.launch import cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.providers import tags  # noqa: PLC0415
+    from bootstrap.providers.teardown import Scope  # noqa: PLC0415
 
-
-def finish(remains: Remains, notes: list[str], *, as_json: bool) -> None:
-    """Say what was removed and what is left; something left is an error."""
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
-    if as_json:
-        data = {"clean": remains.clean, "removed": remains.removed, "left": remains.left, "notes": notes}
-        click.echo(json.dumps(data, indent=2))
-    else:
-        gone = ", ".join(f"{count} {kind}" for kind, count in remains.removed.items() if count) or "nothing"
-        click.echo(f"Removed {gone}.")
-        click.echo(f"Looked twice: {remains}.")
-    if not remains.clean:
-        raise ProviderError(str(remains), remedy="run it again; docs/aws.md says how to remove things by hand")
+    there_is = cloud.find(there, Scope())
+    names = {(one.tags.get(tags.NAME), one.run) for one in there_is if one.tags.get(tags.OWNER) == there.owner}
+    ids = {one.run for one in there_is}
+    for run in runs:
+        if run not in ids and not any(run == name for name, _ in names):
+            known = ", ".join(sorted(ids)) or "none"
+            there.notes.append(f"nothing of run {run} is there; runs that something is there of: {known}")
+    return frozenset(runs) | {run for name, run in names if name in runs}

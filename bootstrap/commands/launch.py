@@ -12,7 +12,9 @@ from bootstrap.errors import PartialFailureError, ProviderError, UsageError
 
 if TYPE_CHECKING:
     from bootstrap.launch.fleet import Outcome
+    from bootstrap.ledger import Ledger
     from bootstrap.providers.base import Plan
+    from bootstrap.report import Report
 
 
 @click.command("launch")
@@ -59,7 +61,10 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
             say=lambda text: click.echo(text, err=True),
             accelerator=request.accelerator,
         )
-    _present(plan, outcome, as_json=as_json, keep=settings.keep)
+        if as_json:
+            click.echo(_launching.as_json(_data(plan, outcome, ledger)))
+        else:
+            _tell(plan, outcome, ledger, keep=settings.keep, smoke=given["smoke"])
     _judge(plan, outcome)
 
 
@@ -75,10 +80,8 @@ def _ask(*, yes: bool) -> None:
     click.confirm("Go ahead?", abort=True)
 
 
-def _present(plan: Plan, outcome: Outcome, *, as_json: bool, keep: bool) -> None:
-    if as_json:
-        click.echo(_launching.as_json(_data(plan, outcome)))
-        return
+def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, keep: bool, smoke: bool) -> None:
+    """Say what failed and what to do about it, what is left, and where the time went."""
     for host in outcome.failed:
         assert host.failure is not None  # noqa: S101  (that is what failed means)
         click.echo(f"{host.name} failed in {host.failure.phase}: {host.failure.kind}: {host.failure.message}")
@@ -90,11 +93,36 @@ def _present(plan: Plan, outcome: Outcome, *, as_json: bool, keep: bool) -> None
         click.echo(f"Looked twice: {outcome.remains}")
     if keep and plan.provider == "ec2":
         click.echo(f"Kept. charrnn-bootstrap ps shows the hosts, charrnn-bootstrap down {plan.run_id} removes them.")
-    done = len(outcome.hosts) - len(outcome.failed)
-    click.echo(f"run {plan.run_id}: {done} of {len(outcome.hosts)} hosts done; charrnn-bootstrap report {plan.run_id}")
+    done = [host for host in outcome.hosts if host.failure is None]
+    if smoke:
+        for host in done:
+            click.echo("\n".join(f"{host.name}: {line}" for line in host.lines))
+    else:
+        _tell_times(plan, ledger)
+    click.echo(f"run {plan.run_id}: {len(done)} of {len(outcome.hosts)} hosts done")
 
 
-def _data(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+def _tell_times(plan: Plan, ledger: Ledger) -> None:
+    """Show the report, where anything in it was measured; a playbook of the user's own need not install or train."""
+    from bootstrap.report import present  # noqa: PLC0415  (only at the end of a launch)
+
+    report = _report(plan, ledger)
+    if any(measure.seconds is not None for host in report.data.hosts for measure in host.measures.values()):
+        click.echo()
+        present.write(report, "table")
+        click.echo()
+    click.echo(f"charrnn-bootstrap report {plan.run_id} shows where the time went")
+
+
+def _report(plan: Plan, ledger: Ledger) -> Report:
+    from bootstrap.report import load, summarise  # noqa: PLC0415  (only at the end of a launch)
+
+    return summarise(load(ledger, (plan.run_id,)))
+
+
+def _data(plan: Plan, outcome: Outcome, ledger: Ledger) -> dict[str, Any]:
+    from bootstrap.report.present import document  # noqa: PLC0415  (only at the end of a launch)
+
     hosts = [
         {
             "name": host.name,
@@ -115,7 +143,8 @@ def _data(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     ]
     remains = outcome.remains
     left = None if remains is None else {"clean": remains.clean, "removed": remains.removed, "left": remains.left}
-    return {"run": plan.run_id, "stopped": outcome.stopped, "hosts": hosts, "remains": left}
+    report = document.document(_report(plan, ledger))
+    return {"run": plan.run_id, "stopped": outcome.stopped, "hosts": hosts, "remains": left, "report": report}
 
 
 def _judge(plan: Plan, outcome: Outcome) -> None:

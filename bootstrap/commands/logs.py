@@ -9,7 +9,9 @@ import click
 @click.argument("session", required=False, metavar="[HOST|SESSION]")
 @click.option("--lines", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many, from the end.")
 @click.option("--follow", "-f", is_flag=True, help="Show what is added, until Ctrl-C.")
-def command(*, session: str | None, lines: int, follow: bool) -> None:
+@click.option("--region", help="Of HOST. Default: every region of the account.")
+@click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
+def command(*, session: str | None, lines: int, follow: bool, region: str | None, profile: str | None) -> None:
     """Show the log of the training on HOST, or of SESSION on this machine (default: the newest session here)."""
     import os  # noqa: PLC0415 - asking for help imports nothing
     from pathlib import Path, PurePosixPath  # noqa: PLC0415
@@ -26,7 +28,7 @@ def command(*, session: str | None, lines: int, follow: bool) -> None:
             raise
         from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
 
-        hosts.show_log(session, lines, follow=follow)
+        hosts.show_log(session, region, profile, lines=lines, follow=follow)
     if follow:
         os.execvp("tail", ["tail", "-n", str(lines), "-F", str(found.log)])  # noqa: S606 - tail is what follows a file
     for line in sessions.tail(host, found, lines):

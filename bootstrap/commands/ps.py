@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from bootstrap.launch.cloud import Account
     from bootstrap.providers.teardown import Found
 
+# Of a host that is at work: the phase that began last and has not ended. Of the others: how they ended.
+_PHASES = """
+SELECT run_id, name, CASE hosts.status WHEN 'running' THEN COALESCE(
+    (SELECT path FROM phases WHERE host_id = hosts.id AND phases.status = 'open' ORDER BY id DESC LIMIT 1), 'running'
+) ELSE hosts.status END AS phase FROM hosts
+"""
+
 
 @click.command("ps")
 @click.option("--everyone", is_flag=True, help="Of everybody in the account, not only yours.")
@@ -79,14 +86,14 @@ def _rows(there: Account, found: list[Found]) -> list[dict[str, Any]]:
 
 
 def _phases() -> dict[tuple[str, str], str]:
-    """Return how the hosts known to this machine's ledger are doing; the cloud does not know."""
+    """Return in which phase the hosts known to this machine's ledger are; the cloud does not know."""
     from bootstrap.errors import LedgerError  # noqa: PLC0415
     from bootstrap.ledger import Ledger  # noqa: PLC0415
 
     try:
         with Ledger(read_only=True) as ledger:
-            rows = ledger.rows("SELECT run_id, name, status FROM hosts")
-            return {(row["run_id"], row["name"]): row["status"] for row in rows}
+            rows = ledger.rows(_PHASES)
+            return {(row["run_id"], row["name"]): row["phase"] for row in rows}
     except LedgerError:
         return {}
 
@@ -99,13 +106,13 @@ def _text(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "Nothing of yours is in the cloud."
     lines = [
-        f"{'run':<8}{'host':<16}{'state':<15}{'phase':<13}{'type':<12}{'address':<17}{'age':>8}  {'cost':>8}  ends"
+        f"{'run':<8}{'host':<16}{'state':<15}{'phase':<17}{'type':<12}{'address':<17}{'age':>8}  {'cost':>8}  ends"
     ]
     for row in hosts:
         money = "unknown" if row["cost"] is None else f"${row['cost']:.3f}"
         ends = f"{(row['expires'] or 'unknown')[:16].replace('T', ' ')}{' OVERDUE' if row['overdue'] else ''}"
         lines.append(
-            f"{row['run']:<8}{row['name']:<16}{row['state']:<15}{row['phase'] or 'unknown':<13}{row['type']:<12}"
+            f"{row['run']:<8}{row['name']:<16}{row['state']:<15}{row['phase'] or 'unknown':<17}{row['type']:<12}"
             f"{row['address'] or '–':<17}{clock(row['age_seconds']):>8}  {money:>8}  {ends}"
         )
     if others:

@@ -15,11 +15,14 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
 def command(*, run: str | None, region: str | None, profile: str | None, as_json: bool) -> None:
     """Print entries for ~/.ssh/config, one for each host that runs (of RUN, or of all your runs)."""
-    from bootstrap.errors import HostError  # noqa: PLC0415
+    from bootstrap.errors import HostError, UsageError  # noqa: PLC0415
     from bootstrap.launch import hosts  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
 
     logins = []
-    for found in hosts.running(run, region, profile):
+    running = hosts.running(run, region, profile)
+    if run and not running:
+        raise UsageError(f"no host of run {run} is there", remedy="charrnn-bootstrap ps lists them")
+    for found in running:
         try:
             logins.append(hosts.login(found))
         except HostError as error:

@@ -1,69 +1,36 @@
-"""A host over SSH, on Fabric and paramiko: only to hosts whose key is known, never for ever, and again after a drop.
+"""A host over SSH, on Fabric and paramiko: never for ever, and again after a drop.
 
-What they leave open is set here: the policy for unknown host keys is to refuse (Fabric's own is to add them), time
-limits for connect, banner and login, keepalives, and a limit on how long unanswered data may wait, so that a link
-that died silently is noticed. A lost connection is opened again; what ran on the host meanwhile is the business of
-`bootstrap.hosts.jobs`.
+A lost connection is opened again; what ran on the host meanwhile is the business of `bootstrap.hosts.jobs`.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 import shlex
-import socket
 import stat
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
 
-import fabric
 import paramiko
 
-from bootstrap.errors import HostError
+from bootstrap.hosts import connecting
 from bootstrap.hosts.base import Result, TransferError
 from bootstrap.hosts.channel import follow
+from bootstrap.hosts.connecting import UNANSWERED, SSHError
 from bootstrap.hosts.jobs import ConnectionLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path, PurePath
+
+    import fabric
+
+    from bootstrap.hosts.connecting import Target
 
 _T = TypeVar("_T")
-
-# paramiko logs a traceback for each connection that fails; what there is to say is said by `explain`.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
-logging.getLogger("paramiko").propagate = False
-
-KEEPALIVE = 10  # seconds
-UNANSWERED = 30  # seconds that sent data may stay unacknowledged before the connection is given up
-
-
-class SSHError(HostError):
-    """A host cannot be reached or logged in to. `kind` says what is wrong, in one word."""
-
-    def __init__(self, message: str, *, kind: str, remedy: str | None = None) -> None:
-        super().__init__(message, remedy=remedy)
-        self.kind = kind
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a host is and how to log in.
-
-    `host_keys`: the keys it may have (`ssh-ed25519 AAAA…`); none: those of the user's and the system's known_hosts.
-    `own_config`: whether the user's `~/.ssh/config`, agent and keys take part (hosts that were there before us).
-    """
-
-    address: str
-    user: str | None = None
-    port: int | None = None
-    key: Path | None = None
-    host_keys: tuple[str, ...] = ()
-    jump: str | None = None
-    own_config: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +41,6 @@ class Patience:
     again: float = 300.0
     login: float = 60.0  # a new host may refuse a key that it has not written down yet
     attempt: float = 15.0
-
-
-class _Refuse(paramiko.MissingHostKeyPolicy):
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        raise SSHError(
-            f"{hostname} has the key {key.fingerprint}, which is not known", kind="host-key", remedy=_KNOW_IT
-        )
-
-
-# What paramiko says of a peer that is silent: which of it depends on which of its time limits ends first.
-_SILENT = re.compile(r"banner|time(d )?out|negotiation failed|no existing session|^$", re.IGNORECASE)
-_KNOW_IT = "log in once with ssh to store it, or write it as host_key in the inventory"
 
 
 @dataclass(slots=True)
@@ -219,7 +174,7 @@ class SSHHost:
     def _drop(self) -> None:
         connection, self._state.connection = self._state.connection, None
         if connection is not None:
-            _close(connection)
+            connecting.close(connection)
 
     def _transport(self) -> paramiko.Transport:
         """Return the open connection's transport, connecting first where there is none."""
@@ -239,119 +194,16 @@ class SSHHost:
         refused_since: float | None = None
         while True:
             left = limit - (self._now() - begun)
-            connection = _connection(self.target, min(self._patience.attempt, max(left, 1.0)))
+            connection = connecting.connection(self.target, min(self._patience.attempt, max(left, 1.0)))
             try:
-                connection.open()
-                _watch(connection)
-            except Exception as error:  # paramiko raises many kinds; each is put into words or raised again
-                _close(connection)
-                problem = explain(error, self.name, self.target)
-                if problem is None:
-                    raise
+                connecting.open_all(connection, self.name, self.target)
+            except SSHError as problem:
                 now = self._now()
                 refused_since = (refused_since or now) if problem.kind == "login" else None
                 enough = refused_since is not None and now - refused_since >= self._patience.login
                 if problem.kind in ("host-key", "name", "key-file") or enough or now - begun >= limit:
-                    raise problem from error
+                    raise
                 self._raise_if_closed()
                 self._sleep(min(1.0, max(0.1, limit - (now - begun))))
             else:
                 return connection
-
-
-def _close(connection: fabric.Connection) -> None:
-    with suppress(paramiko.SSHException, EOFError, OSError):
-        connection.close()
-    gateway = connection.gateway
-    if isinstance(gateway, fabric.Connection):
-        _close(gateway)
-
-
-def _connection(target: Target, attempt: float) -> fabric.Connection:
-    """Make an unopened connection with our limits and our policy for host keys, on each hop."""
-    limits: dict[str, Any] = {"banner_timeout": attempt, "auth_timeout": attempt, "channel_timeout": attempt}
-    limits |= {"allow_agent": target.own_config, "look_for_keys": target.own_config}
-    # An empty configuration keeps the user's ~/.ssh/config out of hosts that are ours.
-    config = fabric.Config() if target.own_config else fabric.Config(ssh_config=paramiko.SSHConfig())
-    kwargs = dict(limits) | ({"key_filename": str(target.key)} if target.key else {})
-    gateway = None
-    if target.jump:
-        gateway = fabric.Connection(target.jump, config=config, connect_timeout=attempt, connect_kwargs=limits)
-    connection = fabric.Connection(
-        target.address,
-        user=target.user,
-        port=target.port,
-        config=config,
-        gateway=gateway,
-        connect_timeout=attempt,
-        connect_kwargs=kwargs,
-    )
-    hop: Any = connection
-    while isinstance(hop, fabric.Connection):
-        hop.client.set_missing_host_key_policy(_Refuse())
-        if hop is not connection:
-            hop.connect_kwargs = {**limits, **hop.connect_kwargs}
-        if hop is not connection or not target.host_keys:
-            _load_known_hosts(hop)
-        hop = hop.gateway
-    name = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
-    for line in target.host_keys:
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {line}")
-        if entry is None or entry.key is None:
-            raise SSHError(f"{target.address}: the host key given cannot be read", kind="host-key")
-        connection.client.get_host_keys().add(name, entry.key.get_name(), entry.key)
-    return connection
-
-
-def _load_known_hosts(connection: fabric.Connection) -> None:
-    given = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
-    for path in (Path("/etc/ssh/ssh_known_hosts"), *(Path(name).expanduser() for name in given)):
-        with suppress(OSError):
-            connection.client.load_system_host_keys(str(path))
-
-
-def _watch(connection: fabric.Connection) -> None:
-    """Notice a dead link: send something every few seconds, and let the kernel give up when it goes unanswered."""
-    connection.transport.set_keepalive(KEEPALIVE)
-    raw = connection.transport.sock
-    if isinstance(raw, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
-    if isinstance(connection.gateway, fabric.Connection) and connection.gateway.transport:
-        _watch(connection.gateway)
-
-
-def explain(error: BaseException, name: str, target: Target) -> SSHError | None:
-    """Put what went wrong while connecting into words; None for what is not about connecting."""
-    where = f"{name} ({target.address}:{target.port or 22})"
-    if isinstance(error, SSHError):
-        return error
-    if isinstance(error, paramiko.BadHostKeyException):
-        message = f"{where} has another host key ({error.key.fingerprint}) than it was given; it is not trusted"
-        return SSHError(message, kind="host-key", remedy="someone may be in between, or the address was given anew")
-    if isinstance(error, (paramiko.PasswordRequiredException, FileNotFoundError, PermissionError)):
-        return SSHError(f"{where}: the private key cannot be used: {error}", kind="key-file")
-    if isinstance(error, paramiko.AuthenticationException):
-        user = f"user {target.user}" if target.user else "the user"
-        return SSHError(f"{where} refused the key of {user}", kind="login", remedy="check the user name and the key")
-    if isinstance(error, socket.gaierror):
-        return SSHError(f"{where}: there is no such address", kind="name", remedy="check it in the inventory")
-    return _explain_network(error, where)
-
-
-def _explain_network(error: BaseException, where: str) -> SSHError | None:
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        causes = list(error.errors.values())
-        error = causes[0] if causes else error
-    if isinstance(error, ConnectionRefusedError):
-        return SSHError(f"{where} refused the connection", kind="refused", remedy="is sshd running, and on this port?")
-    if isinstance(error, TimeoutError):
-        remedy = "check the security group, the route, and your own address (--ssh-from)"
-        return SSHError(f"{where} does not answer", kind="unreachable", remedy=remedy)
-    if isinstance(error, (paramiko.SSHException, EOFError)):
-        if not isinstance(error, paramiko.ssh_exception.IncompatiblePeer) and _SILENT.search(str(error)):
-            message = f"{where} takes the connection, but its sshd says nothing"
-            return SSHError(message, kind="hung", remedy="look at the host's console, or reboot it")
-        return SSHError(f"{where}: SSH failed: {error}", kind="ssh")
-    if isinstance(error, OSError):
-        return SSHError(f"{where} cannot be reached: {error.strerror or error}", kind="unreachable")
-    return None

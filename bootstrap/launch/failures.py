@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from bootstrap.errors import BootstrapError
+from bootstrap.hosts.connecting import SSHError
 from bootstrap.hosts.jobs import ConnectionLostError
-from bootstrap.hosts.ssh import SSHError
 from bootstrap.playbook.run import StepError
 from bootstrap.providers.aws import AwsError
 

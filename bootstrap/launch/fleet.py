@@ -142,6 +142,7 @@ class Fleet:
         host.machine = machine
         host.begin("launch/boot", "wait")
         self._ledger.update_host(host.row, provider_id=machine.id, status="running")
+        self._keep_record(host)
         self._board.phase(machine.name, "booting")
 
     def ready(self, machine: Machine) -> None:
@@ -150,6 +151,7 @@ class Fleet:
         host.machine = machine
         self._ledger.update_host(host.row, address=machine.address, provider_id=machine.id, status="running")
         host.begin("launch/ssh", "wait")
+        self._keep_record(host)
         with contextlib.suppress(RuntimeError):  # the launch was stopped meanwhile
             self._pool.submit(self._work, host, machine)
 
@@ -280,7 +282,15 @@ class Fleet:
     def _phase(self, host: HostRun, phase: str) -> None:
         host.phase = phase
         host.lines.clear()
+        self._keep_record(host, Event(clock.now(), "start", {"phase": phase, "category": "mixed"}))
         self._board.phase(host.name, phase)
+
+    def _keep_record(self, host: HostRun, *seen: Event) -> None:
+        """Write down what was seen of a host until now: for `ps`, and for whoever asks after this launcher died."""
+        try:
+            self._ledger.replace_phases(host.row, "launcher", [*host.events, *seen])
+        except BootstrapError as error:
+            self._trouble = self._trouble or error
 
     def _line(self, host: HostRun, text: str) -> None:
         host.lines.append(text)
@@ -343,8 +353,8 @@ class Fleet:
                 "failed_phase": failure.phase,
                 "log_tail": "\n".join(failure.lines) or None,
             }
+        self._keep_record(host)
         try:
-            self._ledger.replace_phases(host.row, "launcher", host.events)
             self._ledger.update_host(host.row, **columns)
         except BootstrapError as error:
             self._trouble = self._trouble or error

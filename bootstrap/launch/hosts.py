@@ -54,7 +54,8 @@ class Login:
 
     def host(self) -> SSHHost:
         """Return it as a host that commands run on."""
-        from bootstrap.hosts.ssh import Patience, SSHHost, Target  # noqa: PLC0415  (paramiko only where it is used)
+        from bootstrap.hosts.connecting import Target  # noqa: PLC0415  (paramiko only where it is used)
+        from bootstrap.hosts.ssh import Patience, SSHHost  # noqa: PLC0415
 
         lines = [line.partition(" ") for line in self.known_hosts.read_text().splitlines()]
         keys = tuple(key for address, _, key in lines if address == self.address)
@@ -65,10 +66,15 @@ class Login:
 
 
 def running(run: str | None, region: str | None, profile: str | None) -> list[Found]:
-    """List the instances that run now, of a run or of all that are the caller's. Raises AwsError."""
+    """List the instances that run now, of a run (an id or a name) or of all that are the caller's. Raises AwsError."""
     there = cloud.account(region, profile)
-    scope = Scope(frozenset({run}) if run else None, None if run else there.owner)
-    return [one for one in cloud.find(there, scope) if one.kind == "instances" and one.state in ("pending", "running")]
+    return [
+        one
+        for one in cloud.find(there, Scope(owner=None if run else there.owner))
+        if one.kind == "instances"
+        and one.state in ("pending", "running")
+        and (run is None or run in (one.run, one.tags.get(tags.NAME)))
+    ]
 
 
 def find(name: str, region: str | None = None, profile: str | None = None) -> Login:
@@ -101,25 +107,30 @@ def login(found: Found) -> Login:
     return Login(found.run, found.name, address, found.tags.get(tags.USER, "ec2-user"), key, known)
 
 
-def session_on(name: str) -> tuple[Login, Session]:
+def session_on(name: str, region: str | None, profile: str | None) -> tuple[Login, Session]:
     """Find a host by name, and the training session on it that was started last. Raises UsageError or HostError."""
-    login = find(name)
+    login = find(name, region, profile)
     there = login.host()
     home = there.run(["sh", "-c", "cd && pwd"], timeout=60).stdout.strip()
-    found = sessions.find(there, PurePosixPath(home) / "charrnn" / "sessions")
-    there.close()
+    try:
+        found = sessions.find(there, PurePosixPath(home) / "charrnn" / "sessions")
+    except sessions.SessionError as error:
+        remedy = f"training has not begun; charrnn-bootstrap fetch {name} brings the logs of what ran"
+        raise HostError(error.message, remedy=remedy) from error
+    finally:
+        there.close()
     return login, found
 
 
-def attach_to(name: str) -> NoReturn:
+def attach_to(name: str, region: str | None, profile: str | None) -> NoReturn:
     """Become `ssh`, attached to the training session on a host."""
-    login, session = session_on(name)
+    login, session = session_on(name, region, profile)
     replace_with(login.argv([shlex.join(sessions.attach_argv(session))], terminal=True))
 
 
-def show_log(name: str, lines: int, *, follow: bool) -> NoReturn:
+def show_log(name: str, region: str | None, profile: str | None, *, lines: int, follow: bool) -> NoReturn:
     """Become `ssh`, showing the log of the training session on a host."""
-    login, session = session_on(name)
+    login, session = session_on(name, region, profile)
     command = ["tail", "-n", str(lines), *(["-F"] if follow else []), str(session.log)]
     replace_with(login.argv([shlex.join(command)], terminal=follow))
 

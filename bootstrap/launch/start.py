@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bootstrap.providers.base import Machine, Plan, Provider, Remains, Request
 
 DEFAULT_DISTROS = ("amazon", "suse", "rhel", "ubuntu")
+CORPORA = ("shakespeare", "tinyshakespeare")
+"""The corpora that a host knows by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,10 @@ def provider(kind: str, request: Request, *, ledger: Ledger | None = None, settl
 def check(settings: Settings) -> Playbook:
     """Read the playbook and look at the corpus, before anything costs money. Raises UsageError."""
     playbook = schema.load(schema.find(settings.playbook))
-    if _is_path(settings.corpus) and not Path(settings.corpus).expanduser().exists():
-        raise UsageError(
-            f"there is no corpus {settings.corpus}", remedy="give a file, a folder, or a name: shakespeare"
-        )
+    is_there = Path(settings.corpus).expanduser().exists() if _is_path(settings.corpus) else settings.corpus in CORPORA
+    if not is_there:
+        names = " or ".join(CORPORA)
+        raise UsageError(f"there is no corpus {settings.corpus}", remedy=f"give a file, a folder, or a name: {names}")
     return playbook
 
 

@@ -12,12 +12,19 @@ from bootstrap.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for what can be neither a run's id nor its name."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be a run's name: letters, digits, dot, dash and underscore, at most 60")
 
 
 def folder(run_id: str) -> Path:
     """Return the folder of a run, below the user's state folder. Raises UsageError for what cannot be a run's id."""
-    if not _NAME.fullmatch(run_id):
+    if not _ID.fullmatch(run_id):
         raise UsageError(
             f"{run_id!r} is not the id of a run", remedy="charrnn-bootstrap ps lists what runs, runs what ran"
         )

@@ -124,6 +124,7 @@ class Runner:
         self._folder = self._home / self._relative
         for number, step in enumerate(playbook.steps):
             if step.needs and not self._has(step.needs):
+                self.context.on_line(f"{step.phase} was passed over: there is no {step.needs} here")
                 continue
             self.context.on_phase(step.phase)
             self._step(number, step)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 
 from bootstrap.errors import ProviderError
-from bootstrap.hosts.ssh import Patience, SSHHost, Target
+from bootstrap.hosts.connecting import Target
+from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import ec2_plan, keys, order, tags, teardown, userdata
 from bootstrap.providers.aws import AwsError
 from bootstrap.providers.base import Machine, PlanError

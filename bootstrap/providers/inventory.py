@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bootstrap import yamlfile
 from bootstrap.errors import ProviderError, UsageError
-from bootstrap.hosts.ssh import Patience, SSHHost, Target
+from bootstrap.hosts.connecting import Target
+from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers.base import Machine, Plan, PlannedHost, Remains
 
 if TYPE_CHECKING:

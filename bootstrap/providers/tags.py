@@ -16,6 +16,7 @@ DISTRO = f"{PREFIX}distro"
 EXPIRES = f"{PREFIX}expires"
 OWNER = f"{PREFIX}owner"
 USER = f"{PREFIX}user"
+NAME = f"{PREFIX}name"
 
 _SESSION = re.compile(r"^(arn:[^:]+:sts::\d+:assumed-role/[^/]+)/.*$")
 
@@ -29,7 +30,7 @@ def owner_of(arn: str) -> str:
 def for_run(run_id: str, owner: str, expires: datetime, name: str | None = None) -> dict[str, str]:
     """Return the tags of everything that a run makes."""
     tags = {RUN: run_id, OWNER: owner, EXPIRES: stamp(expires), "Name": f"charrnn-bootstrap {run_id}"}
-    return tags | ({f"{PREFIX}name": name} if name else {})
+    return tags | ({NAME: name} if name else {})
 
 
 def stamp(moment: datetime) -> str:

@@ -250,6 +250,10 @@ class Host:
         raise LabError(f"{self.name}: no sshd on {self.addr}:{self.port} after {timeout:.0f} s\n{self.console()}")
 
     def _answers(self) -> bool:
+        if self.netns:
+            look = f"exec 3<>/dev/tcp/{self.addr}/{self.port} && read -r -t 1 -N 4 said <&3 && [ $said = SSH- ]"
+            argv = ["ip", "netns", "exec", self.netns, "bash", "-c", look]
+            return subprocess.run(argv, check=False, capture_output=True).returncode == 0
         try:
             with socket.create_connection((self.addr, self.port), 0.5) as connection:
                 return connection.recv(4) == b"SSH-"

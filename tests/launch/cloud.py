@@ -9,6 +9,9 @@ What moto lets pass and AWS does not:
 * A security group that an instance uses cannot be deleted (DependencyViolation).
 * Errors can be queued for any action, with any status; zones can be out of capacity.
 
+Prices and quotas, which moto does not have, are answered in AWS's own wire format where a test sets them; else access
+is denied.
+
 Addresses are 127.x.y.z, so that every host has port 22 of its own.
 """
 
@@ -76,6 +79,8 @@ class Faults:
     queued: dict[str, list[tuple[str, str, int]]] = field(default_factory=lambda: defaultdict(list))
     lost: Counter[str] = field(default_factory=Counter)  # answers that get lost: the call is done, and 500 comes back
     full_zones: dict[str, str] = field(default_factory=dict)
+    prices: dict[tuple[str, str], float] = field(default_factory=dict)  # (instance type, operating system): an hour
+    quotas: dict[str, float] = field(default_factory=dict)  # by code
     calls: list[str] = field(default_factory=list)
     on_call: Callable[[str], None] | None = None
 
@@ -118,7 +123,11 @@ class _Front:
         if fault is None and action == "RunInstances":
             fault = self._full(asked)
         if fault is None and action in ("GetProducts", "GetServiceQuota"):
-            fault = ("AccessDeniedException", "moto has no such service", 400)
+            answer = self._priced(action, json.loads(body))
+            if answer is not None:
+                start("200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(answer)))])
+                return [answer]
+            fault = ("AccessDeniedException", "no permission", 400)
         if fault is None and self._faults.lost[action] > 0:
             self._faults.lost[action] -= 1
             b"".join(self._app(environ, lambda *_: None))
@@ -132,6 +141,23 @@ class _Front:
         start(f"{status} Error", [("Content-Type", kind), ("Content-Length", str(len(answer)))])
         return [answer]
 
+    def _priced(self, action: str, asked: dict[str, Any]) -> bytes | None:
+        if action == "GetServiceQuota":
+            code = asked["QuotaCode"]
+            if asked["ServiceCode"] != "ec2" or code not in self._faults.quotas:
+                return None
+            quota = {"ServiceCode": "ec2", "QuotaCode": code, "Value": self._faults.quotas[code], "Adjustable": True}
+            return json.dumps({"Quota": quota}).encode()
+        if asked["ServiceCode"] != "AmazonEC2" or not self._faults.prices:
+            return None
+        wanted = {one["Field"]: one["Value"] for one in asked["Filters"] if one["Type"] == "TERM_MATCH"}
+        listed = [
+            json.dumps(product)
+            for product in products(self._faults.prices)
+            if wanted.items() <= product["product"]["attributes"].items()
+        ]
+        return json.dumps({"FormatVersion": "aws_v1", "PriceList": listed}).encode()
+
     def _full(self, asked: dict[str, list[str]]) -> tuple[str, str, int] | None:
         from moto.ec2.models import ec2_backends
 
@@ -142,6 +168,41 @@ class _Front:
         if self._faults.full_zones.get(zone) in ("*", wanted):
             return ("InsufficientInstanceCapacity", f"no {wanted} in {zone}", 500)
         return None
+
+
+def products(prices: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
+    """A price list as AWS's is: beside each price that counts, those of other tenancies, software, regions."""
+    listed = []
+    for (kind, system), price in prices.items():
+        counts = {
+            "instanceType": kind,
+            "regionCode": REGION,
+            "operatingSystem": system,
+            "tenancy": "Shared",
+            "preInstalledSw": "NA",
+            "capacitystatus": "Used",
+        }
+        others = (
+            ({"tenancy": "Dedicated"}, price * 2),
+            ({"preInstalledSw": "SQL Std"}, price * 9),
+            ({"capacitystatus": "AllocatedCapacityReservation"}, 0.0),
+            ({"regionCode": "eu-west-1"}, price * 3),
+            ({}, price),
+        )
+        for number, (change, dollars) in enumerate(others):
+            sku = f"{kind}{system}{number}".upper().replace(".", "")
+            unit = {"unit": "Hrs", "beginRange": "0", "endRange": "Inf", "pricePerUnit": {"USD": f"{dollars:.10f}"}}
+            term = {"sku": sku, "offerTermCode": "JRTCKXETXF", "termAttributes": {}}
+            term["priceDimensions"] = {f"{sku}.JRTCKXETXF.6YS6EN2CT7": unit}
+            attributes = {**counts, **change, "servicecode": "AmazonEC2"}
+            listed.append(
+                {
+                    "product": {"productFamily": "Compute Instance", "attributes": attributes, "sku": sku},
+                    "serviceCode": "AmazonEC2",
+                    "terms": {"OnDemand": {f"{sku}.JRTCKXETXF": term}},
+                }
+            )
+    return listed
 
 
 def _xml(code: str, message: str) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab import build
 from tests.lab.hosts import Host
-from tests.launch.cloud import Cloud, Launched
+from tests.launch.cloud import SYSTEMS, Cloud, Launched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,8 +93,15 @@ def paper() -> Iterator[Cloud]:
         yield cloud
 
 
+@pytest.fixture(scope="session")
+def systems(lab: None) -> None:
+    """Build what instances are made from, before a launcher waits for one: the first time takes minutes."""
+    for system in SYSTEMS.values():
+        build.lowers(system)
+
+
 @pytest.fixture
-def cloud(lab: None) -> Iterator[Cloud]:
+def cloud(systems: None) -> Iterator[Cloud]:
     """An account whose instances are real hosts."""
     with Cloud(boot) as cloud:
         yield cloud

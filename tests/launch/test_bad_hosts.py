@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bootstrap.hosts.ssh import Patience, SSHError, SSHHost, Target
+from bootstrap.hosts.connecting import SSHError, Target
+from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
 from tests.launch.conftest import COMMAND, ECHO

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 LOOKS = ("DescribeInstances", "DescribeVolumes", "DescribeSecurityGroups", "DescribeKeyPairs")
 MAKES = ("ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances")
 REMOVES = ("TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair")
-PLANS = ("GetParameters", "DescribeImages", "DescribeSubnets", "DescribeInstanceTypes", "GetCallerIdentity")
+PLANS = (
+    "GetParameters",
+    "DescribeImages",
+    "DescribeSubnets",
+    "DescribeInstanceTypes",
+    "DescribeInstanceTypeOfferings",
+    "GetCallerIdentity",
+)
 
 
 @pytest.fixture
@@ -74,7 +81,7 @@ def test_a_teardown_that_is_refused_once_is_tried_again(account: Cloud, tmp_path
     assert not any(account.left().values())
 
 
-@pytest.mark.parametrize("action", MAKES)
+@pytest.mark.parametrize("action", [*MAKES, *REMOVES])
 def test_an_answer_that_gets_lost_makes_nothing_twice(account: Cloud, tmp_path: Path, action: str) -> None:
     account.faults.lost[action] = 1
     outcome = launch(tmp_path, request(), sleep=no_sleep)

@@ -48,6 +48,7 @@ def test_four_families_to_the_first_checkpoint(user: User) -> None:
     assert len(spans) == 8, "both phases, once, of each host"
     assert all(seconds > 0 for seconds in spans.values())
     assert systems == {"amazon-1": '"amzn"', "suse-1": '"sles"', "rhel-1": '"rhel"', "ubuntu-1": '"ubuntu"'}
+    assert len(answer["report"]["groups"]) == 4, "the report comes with the answer"
     report = user.run("report", answer["run"])
     assert report.returncode == 0, report.stderr
     assert "first checkpoint" in report.stdout

@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-ACTIONS = (
+PLANS = (
+    "DescribeInstanceTypes",
+    "DescribeSubnets",
+    "DescribeInstanceTypeOfferings",
+    "GetParameters",
+    "DescribeImages",
     "GetCallerIdentity",
+    "GetProducts",
+    "GetServiceQuota",
+)
+CHANGES = (
     "ImportKeyPair",
     "CreateSecurityGroup",
     "AuthorizeSecurityGroupIngress",
@@ -31,17 +40,21 @@ ACTIONS = (
     "DescribeInstances:5",
     "TerminateInstances",
     "DescribeVolumes:2",
+    "DescribeSecurityGroups:2",
+    "DescribeKeyPairs",
     "DeleteSecurityGroup",
     "DeleteKeyPair",
+    "DescribeKeyPairs:4",
 )
 """Calls to the cloud at which the launcher is killed: while the first, or the numbered one, is on its way."""
 
 PHASES = ("starting", "booting", "connecting", "hello", "packages", "Removing")
 """What the launcher says as it is killed."""
 
-MOMENTS = [*(f"call {action}" for action in ACTIONS), *(f"line {phase}" for phase in PHASES)]
+LATER = [*(f"call {action}" for action in CHANGES), *(f"line {phase}" for phase in PHASES)]
+MOMENTS = [*(f"call {action}" for action in PLANS), *LATER]
 SEED = int(os.environ.get("CHARRNN_SEED", "20261122"))
-SAMPLE = random.Random(SEED).sample(MOMENTS, 6)
+SAMPLE = random.Random(SEED).sample(LATER, 6)
 
 
 def kill_at(user: User, moment: str, echo: Path) -> str:
@@ -93,6 +106,15 @@ def check(cloud: Cloud, moment: str, echo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", SAMPLE)
 def test_killed_then_removed(cloud: Cloud, moment: str, echo: Path, tmp_path: Path) -> None:
     check(cloud, moment, echo, tmp_path)
+
+
+@pytest.mark.soak
+def test_every_call_of_a_run_is_among_the_moments(user: User, echo: Path) -> None:
+    done = user.run(
+        "launch", "--distros", "rhel,suse", "--playbook", str(echo), "--ssh-from", "10.0.0.1", "--yes", "--settle", "0"
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(user.cloud.faults.calls) == {action.partition(":")[0] for action in (*PLANS, *CHANGES)}
 
 
 @pytest.mark.soak

@@ -56,6 +56,45 @@ def test_two_hosts_there_and_back(user: User, echo: Path) -> None:
     assert not list(user.home.rglob("key")), "the private key goes with the run"
 
 
+def test_smoke_says_what_the_host_said(user: User) -> None:
+    """One smallest host; what it has no program for is said to be passed over, not taken for proven."""
+    done = user.run("launch", "--smoke", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "1 host · ec2 · playbook smoke" in done.stdout
+    assert "ends itself 30 minutes after its boot" in done.stdout
+    assert "amazon-1: cloud-init was passed over: there is no cloud-init here" in done.stdout
+    assert "amazon-1: dead-man switch was passed over: there is no systemctl here" in done.stdout
+    assert "1 of 1 hosts done" in done.stdout
+    assert nothing_left(user.cloud)
+
+
+def test_smoke_shows_the_dead_man_switch(user: User) -> None:
+    """What systemd schedules, where it is there: its file is shown at the end; without it the host fails."""
+
+    def power(host: Any, *, armed: bool) -> None:
+        scheduled = "mkdir -p /run/systemd/shutdown; echo USEC=17 >/run/systemd/shutdown/scheduled; " if armed else ""
+        host.run(f"{scheduled}ln -s /bin/true /usr/local/bin/systemctl")
+
+    boot = user.cloud._boot
+    assert boot is not None
+    for armed in (True, False):
+
+        def booted(launched: Any, armed: bool = armed) -> Any:
+            host = boot(launched)
+            power(host, armed=armed)
+            return host
+
+        user.cloud._boot = booted
+        done = user.run("launch", "--smoke", *QUICK)
+        if armed:
+            assert done.returncode == 0, done.stderr
+            assert "amazon-1: USEC=17" in done.stdout
+        else:
+            assert done.returncode == 11
+            assert "amazon-1 failed in dead-man switch" in done.stdout
+    assert nothing_left(user.cloud)
+
+
 def test_keep_then_reach_the_host_then_down(user: User, echo: Path, tmp_path: Path) -> None:
     done = user.run("launch", "--distros", "rhel", "--playbook", str(echo), *QUICK, "--keep", "--json")
     assert done.returncode == 0, done.stderr
@@ -79,6 +118,11 @@ def test_keep_then_reach_the_host_then_down(user: User, echo: Path, tmp_path: Pa
     assert wrong.returncode == 2
     assert "did you mean" in wrong.stderr
     stranger = type(user)(user.cloud, tmp_path / "other")
+    for verb in ("logs", "attach"):
+        untrained = user.run(verb, "rhel-1", "--region", "us-east-1")
+        assert untrained.returncode == 8
+        assert "training has not begun" in untrained.stderr
+    assert user.run("ssh-config", "nosuch", "--region", "us-east-1").returncode == 2
     refused = stranger.run("ssh", "rhel-1", "--region", "us-east-1", "--", "true")
     assert refused.returncode == 8
     assert "is not on this machine" in refused.stderr
@@ -145,20 +189,30 @@ def test_a_dropped_connection_costs_nothing(user: User, tmp_path: Path, drops: i
     assert nothing_left(user.cloud)
 
 
-def test_a_dropped_connection_does_not_restart_the_training(user: User, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["run", "session"], ids=["install", "training"])
+def test_ten_seconds_without_ssh_restart_nothing(user: User, tmp_path: Path, key: str) -> None:
+    """The work ticks on while its host's sshd answers nobody; it is then seen to its end, and had begun once."""
     playbook = tmp_path / "p.yml"
     playbook.write_text(
-        "title: t\nsteps:\n"
-        "  - phase: train\n    session: echo begun >>~/begun; until [ -e /tmp/go ]; do sleep 0.1; done\n"
-        "    wait_for: session\n"
+        f"title: t\nsteps:\n  - phase: work\n    {key}: >-\n"
+        "      echo begun >>~/begun; until [ -e /tmp/go ]; do echo tick >>/tmp/ticks; sleep 0.1; done\n"
+        f"{'    wait_for: session' if key == 'session' else ''}\n"
         "  - {phase: check, run: 'test $(wc -l <~/begun) = 1'}\n"
     )
     process = user.start("launch", "--distros", "suse", "--playbook", str(playbook), *QUICK)
-    output = until(process, " train")
+    output = until(process, " work")
     host: Any = next(iter(user.cloud.hosts.values()))
-    host.run("until [ -s /home/ec2-user/begun ]; do sleep 0.05; done; pkill -KILL -u ec2-user sshd; touch /tmp/go")
+    lost = host.run(
+        "ticks() { wc -l </tmp/ticks; }; until [ -s /tmp/ticks ]; do sleep 0.05; done\n"
+        "read -r begun _ </proc/uptime; pkill -STOP -o -x sshd; pkill -KILL -u ec2-user sshd\n"
+        "enough=$(($(ticks) + 100)); until [ $(ticks) -ge $enough ]; do sleep 0.05; done\n"
+        "read -r ended _ </proc/uptime; pkill -CONT -o -x sshd; touch /tmp/go; echo $begun $ended"
+    )
+    begun, ended = map(float, lost.output.split())
+    assert ended - begun >= 10
     rest = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output + rest
+    assert nothing_left(user.cloud)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -228,6 +282,8 @@ def test_ctrl_c_stops_what_runs_on_a_host_that_stays(user: User, tmp_path: Path)
     output = until(process, " long")
     host: Any = next(iter(user.cloud.hosts.values()))
     host.run("until [ -s /tmp/pid ]; do sleep 0.05; done")
+    shown = json.loads(user.run("ps", "--json", "--region", "us-east-1").stdout)
+    assert [row["phase"] for row in shown if row["kind"] == "instances"] == ["long"]
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=120)[0]
     assert process.returncode == 130, output + rest

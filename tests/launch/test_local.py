@@ -38,6 +38,19 @@ def test_a_playbook_on_this_machine(tmp_path: Path) -> None:
     assert [(run["status"], run["done"], run["provider"]) for run in json.loads(runs.stdout)] == [("ok", 1, "local")]
 
 
+def test_the_report_stands_at_the_end(tmp_path: Path) -> None:
+    playbook = tmp_path / "p.yml"
+    playbook.write_text("title: t\nsteps:\n  - {phase: install, run: 'true'}\n")
+    home = environment(tmp_path / "home")
+    argv = [COMMAND, "launch", "--provider", "local", "--playbook", str(playbook), "--yes"]
+    done = subprocess.run(argv, env=home, capture_output=True, text=True, check=True)
+    command = next(line for line in done.stdout.splitlines() if line.startswith("charrnn-bootstrap report"))
+    again = subprocess.run([COMMAND, *command.split()[1:3]], env=home, capture_output=True, text=True, check=True)
+    assert "install time" in again.stdout
+    assert again.stdout.strip() in done.stdout, "the same as the verb shows afterwards"
+    assert done.stdout.splitlines()[-1].endswith("1 of 1 hosts done")
+
+
 def test_ctrl_c_stops_the_command(tmp_path: Path) -> None:
     playbook = tmp_path / "p.yml"
     playbook.write_text("title: t\nsteps:\n  - {phase: long, run: 'echo $$ >pid; echo started; exec sleep 600'}\n")

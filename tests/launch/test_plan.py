@@ -13,11 +13,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cli
 from bootstrap.errors import UsageError
-from bootstrap.launch import failures
+from bootstrap.launch import failures, start
 from bootstrap.playbook.run import StepError
 from bootstrap.providers import cost, ec2, images, keys, network, order, tags, teardown, userdata
 from bootstrap.providers.ec2_plan import Ec2Plan, System
+from charrnn import corpora
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,3 +223,25 @@ def test_failures_are_sorted(code: int, lines: list[str], kind: str) -> None:
     found = failures.classify(error, "install")
     assert (found.kind, found.phase) == (kind, "install")
     assert found.remedy
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--distros", ","], "--distros ',' names nothing"),
+        (["--instance-type", ""], "--instance-type '' names nothing"),
+        (["--smoke", "--replicas", "2"], "--smoke starts one host"),
+        (["--smoke", "--distros", "rhel,suse"], "--smoke starts one host"),
+        (["--corpus", "shakespere"], "there is no corpus shakespere"),
+        (["--name", "a/b"], "cannot be a run's name"),
+    ],
+)
+def test_what_would_be_misread_is_refused_before_the_cloud_is_asked(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["plan", *options]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_names_of_corpora_are_the_trainers() -> None:
+    assert set(start.CORPORA) == set(corpora.CORPORA)

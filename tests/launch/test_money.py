@@ -1,0 +1,80 @@
+"""What a launch may cost, and whether the account may run as much: asked over the wire, before anything is made."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.launch.conftest import User
+
+FOUR = ("--distros", "amazon,suse,rhel,ubuntu", "--ssh-from", "192.0.2.7")
+PRICES = {("t3.micro", "Linux"): 0.01, ("t3.micro", "SUSE"): 0.03, ("t3.micro", "RHEL"): 0.02}
+QUOTAS = {"L-1216C47A": 32.0, "L-34B43A08": 4.0, "L-DB2E81BA": 0.0}
+MAKES = {"ImportKeyPair", "CreateSecurityGroup", "RunInstances"}
+
+
+@pytest.fixture
+def rich(clerk: User) -> User:
+    clerk.cloud.faults.prices = dict(PRICES)
+    clerk.cloud.faults.quotas = dict(QUOTAS)
+    return clerk
+
+
+def test_a_plan_says_what_it_costs(rich: User) -> None:
+    done = rich.run("plan", *FOUR, "--replicas", "3", "--max-hours", "1.5", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)["detail"]
+    assert answer["prices"] == {"amazon": 0.01, "suse": 0.03, "rhel": 0.02, "ubuntu": 0.01}
+    assert answer["cost"]["per_hour"] == pytest.approx(3 * 0.07)
+    assert answer["cost"]["at_most"] == pytest.approx(3 * (0.04 * 1.5 + 0.03 * 2)), "SUSE is billed by started hours"
+    assert answer["quota"] == {"family": "standard", "code": "L-1216C47A", "limit": 32.0, "needed": 24}
+    shown = rich.run("launch", "--dry-run", *FOUR)
+    assert "$0.0100 an hour" in shown.stdout
+    assert "cost      $0.0700 an hour, at most $0.14 until all have ended" in shown.stdout
+    assert "quota     8 vCPUs needed, 32 allowed" in shown.stdout
+
+
+def test_a_budget_refuses_what_may_cost_more(rich: User) -> None:
+    refused = rich.run("launch", *FOUR, "--budget", "0.13", "--yes")
+    assert refused.returncode == 9
+    assert "it may cost $0.14, and --budget is $0.13" in refused.stderr
+    assert not set(rich.cloud.faults.calls) & MAKES
+    assert rich.run("plan", *FOUR, "--budget", "0.15").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "40 vCPUs are needed, and the account's quota for standard instances is 32 (ask for more of L-1216C47A"),
+        (("--spot",), "40 vCPUs are needed, and the account's quota for standard instances is 4 (ask for more of L-34"),
+        (
+            ("--instance-type", "g4dn.xlarge"),
+            "80 vCPUs are needed, and the account's quota for G and VT instances is 0",
+        ),
+    ],
+)
+def test_a_quota_that_is_too_small_is_named(rich: User, options: tuple[str, ...], words: str) -> None:
+    refused = rich.run("launch", *FOUR, "--replicas", "5", *options, "--yes")
+    assert refused.returncode == 9
+    assert words in refused.stderr
+    assert not set(rich.cloud.faults.calls) & MAKES
+
+
+def test_what_cannot_be_learnt_is_unknown_and_an_error_only_with_a_budget(clerk: User) -> None:
+    shown = clerk.run("plan", *FOUR)
+    assert shown.returncode == 0, shown.stderr
+    assert "price unknown" in shown.stdout
+    assert "cost      unknown" in shown.stdout
+    assert "8 vCPUs needed, unknown allowed" in shown.stdout
+    clerk.cloud.faults.prices = {("t3.micro", "Linux"): 0.01}
+    some = clerk.run("plan", *FOUR, "--json")
+    assert json.loads(some.stdout)["detail"]["cost"] == {"per_hour": None, "at_most": None}, "one unknown: the sum is"
+    refused = clerk.run("plan", *FOUR, "--budget", "100")
+    assert refused.returncode == 9
+    assert "the price of t3.micro for suse cannot be learnt" in refused.stderr
+    clerk.cloud.faults.prices = dict(PRICES)
+    refused = clerk.run("plan", *FOUR, "--budget", "100")
+    assert "the quota for standard instances (L-1216C47A) cannot be learnt" in refused.stderr
