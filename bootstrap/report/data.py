@@ -16,11 +16,10 @@ from bootstrap.report import spending
 
 if TYPE_CHECKING:
     import sqlite3
-    from array import array
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
-    from bootstrap.report.spending import Part
+    from bootstrap.report.spending import Columns, Part
 
 FROM_LAUNCH = "from-launch"
 """From the first call for a host to its first checkpoint, on the launcher's clock."""
@@ -116,9 +115,11 @@ class Data:
         self.hosts = hosts
 
     @cached_property
-    def spent(self) -> dict[str, dict[Part, array[float]]]:
+    def spent(self) -> dict[str, Columns]:
         """What each duration was spent on: by part, the own seconds of every host, each at its place."""
-        return spending.read(self.ledger, self.hosts)
+        known = [(host, host.measures[metric]) for host in self.hosts for metric in COMPARED]
+        roots = {measure.rows[0]: host.place for host, measure in known if measure.seconds is not None}
+        return spending.read(self.ledger, roots, len(self.hosts))
 
     def spent_by(self, host: Host, metric: str) -> dict[Part, float]:
         """Return what one host spent a duration on, in seconds."""
