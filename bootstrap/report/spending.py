@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -54,24 +55,16 @@ def read(ledger: Ledger, roots: Mapping[int, int], places: int) -> dict[str, Col
     for row, metric, *shape, lengths in ledger.stream(_PACKED, [json.dumps(list(roots))]):
         key = (metric, *shape)
         if key not in shapes:
-            shapes[key] = _shape(columns.setdefault(metric, {}), places, *map(json.loads, shape))
+            ids, parents, *parts = map(json.loads, shape)
+            there = columns.setdefault(metric, {})
+            own = [there.setdefault(Part(*part), array("d", bytes(8 * places))) for part in zip(*parts, strict=True)]
+            shapes[key] = list(zip(own, map(partial(_positions, parents), ids), strict=True))
         seconds = json.loads(lengths)
         place = roots[row]
-        for own, (column, inside) in zip(seconds, shapes[key], strict=True):
-            column[place] += own - sum([seconds[position] for position in inside]) if inside else own
+        for whole, (column, inside) in zip(seconds, shapes[key], strict=True):
+            column[place] += whole - sum([seconds[position] for position in inside]) if inside else whole
     return columns
 
 
-def _shape(
-    columns: Columns,
-    places: int,
-    ids: Sequence[int],
-    parents: Sequence[int | None],
-    categories: Sequence[str],
-    paths: Sequence[str],
-) -> _Shape:
-    shape: _Shape = []
-    for row, part in zip(ids, map(Part, categories, paths), strict=True):
-        column = columns.setdefault(part, array("d", bytes(8 * places)))
-        shape.append((column, [position for position, parent in enumerate(parents) if parent == row]))
-    return shape
+def _positions(parents: Sequence[int | None], row: int) -> list[int]:
+    return [position for position, parent in enumerate(parents) if parent == row]
