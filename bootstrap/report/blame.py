@@ -122,14 +122,14 @@ def _worth_explaining(comparison: Comparison) -> bool:
 
 def _far_apart(comparison: Comparison) -> bool:
     """Say whether the gap between two groups is wider than either of them: the noise would have to be strange."""
-    faster, slower = comparison.faster.values(comparison.metric), comparison.slower.values(comparison.metric)
+    faster, slower = comparison.faster.values[comparison.metric], comparison.slower.values[comparison.metric]
     return min(slower) - max(faster) > max(max(faster) - min(faster), max(slower) - min(slower))
 
 
 def _explain(data: Data, comparison: Comparison) -> Blame:
     metric = comparison.metric
-    slower = Side(data, comparison.slower.measured(metric), metric)
-    faster = Side(data, comparison.faster.measured(metric), metric)
+    slower = Side(data, comparison.slower.measured[metric], metric)
+    faster = Side(data, comparison.faster.measured[metric], metric)
     causes: list[Cause] = []
     left = comparison.difference
     removed: list[Part] = []
@@ -218,7 +218,7 @@ def outliers(report: Report) -> list[Outlier]:
             summary = group.metrics[metric]
             if summary is None or summary.n < 3:
                 continue
-            side = Side(report.data, group.measured(metric), metric)
+            side = Side(report.data, group.measured[metric], metric)
             for host in side.hosts:
                 value = host.seconds(metric) or 0.0
                 if value >= _OUTLIER * summary.median and value - summary.median >= _OUTLIER_SECONDS:

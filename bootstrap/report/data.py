@@ -16,11 +16,10 @@ from bootstrap.report import spending
 
 if TYPE_CHECKING:
     import sqlite3
-    from array import array
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
-    from bootstrap.report.spending import Part
+    from bootstrap.report.spending import Columns, Part
 
 FROM_LAUNCH = "from-launch"
 """From the first call for a host to its first checkpoint, on the launcher's clock."""
@@ -104,7 +103,10 @@ class PhaseRow(NamedTuple):
         return None if self.ended is None else self.ended - self.started
 
 
-_PHASES = "id, host_id, source, parent, path, category, status, boot, started, ended, started_wall"
+_PHASES = """
+SELECT id, host_id, source, parent, path, category, status, boot, started, ended, started_wall FROM phases
+WHERE host_id IN (SELECT value FROM json_each(?)) ORDER BY host_id, id
+"""
 
 
 class Data:
@@ -116,9 +118,11 @@ class Data:
         self.hosts = hosts
 
     @cached_property
-    def spent(self) -> dict[str, dict[Part, array[float]]]:
+    def spent(self) -> dict[str, Columns]:
         """What each duration was spent on: by part, the own seconds of every host, each at its place."""
-        return spending.read(self.ledger, self.hosts)
+        known = [(host, host.measures[metric]) for host in self.hosts for metric in COMPARED]
+        roots = {measure.rows[0]: host.place for host, measure in known if measure.seconds is not None}
+        return spending.read(self.ledger, roots, len(self.hosts))
 
     def spent_by(self, host: Host, metric: str) -> dict[Part, float]:
         """Return what one host spent a duration on, in seconds."""
@@ -175,7 +179,7 @@ class Data:
     def phases(self, hosts: Iterable[Host]) -> dict[int, list[PhaseRow]]:
         """Return the phases of some hosts, in the order they were begun."""
         found: dict[int, list[PhaseRow]] = {host.id: [] for host in hosts}
-        for row in _phase_rows(self.ledger, list(found)):
+        for row in map(PhaseRow._make, self.ledger.stream(_PHASES, [json.dumps(list(found))])):
             found[row.host].append(row)
         return found
 
@@ -202,7 +206,7 @@ def load(ledger: Ledger, runs: Sequence[str] = (), *, every: bool = False) -> Da
     for host in hosts:
         host.measures.update(dict.fromkeys(COMPARED, _NOT_REACHED))
     by_host = {host.id: host for host in hosts}
-    for host_id, phases in groupby(_whole_phases(ledger, list(by_host)), key=itemgetter(1)):
+    for host_id, phases in groupby(_whole_phases(ledger, list(by_host)), key=itemgetter(0)):
         _measure(by_host[host_id], list(phases))
     return Data(ledger, chosen, hosts)
 
@@ -294,21 +298,33 @@ def _host(row: sqlite3.Row, run: Run, place: int) -> Host:
     )
 
 
-def _phase_rows(ledger: Ledger, host_ids: Sequence[int], where: str = "1") -> Iterator[PhaseRow]:
-    query = (
-        f"SELECT {_PHASES} FROM phases"  # noqa: S608  (constants)
-        f" WHERE host_id IN (SELECT value FROM json_each(?)) AND {where} ORDER BY host_id, id"
-    )
-    return map(PhaseRow._make, ledger.stream(query, [json.dumps(list(host_ids))]))
+class _Whole(NamedTuple):
+    """Of a row of `phases`, what durations are made of."""
+
+    host: int
+    id: int
+    source: str
+    path: str
+    status: str
+    boot: str
+    started: float
+    ended: float | None
 
 
-def _whole_phases(ledger: Ledger, host_ids: Sequence[int]) -> Iterator[PhaseRow]:
+_WHOLE = """
+SELECT host_id, id, source, path, status, boot, started, ended FROM phases
+WHERE host_id IN (SELECT value FROM json_each(?)) AND (path IN (?, ?) OR id IN (
+  SELECT min(id) FROM phases WHERE source = 'launcher' AND path GLOB 'launch/*' GROUP BY host_id
+)) ORDER BY host_id, id
+"""
+
+
+def _whole_phases(ledger: Ledger, host_ids: Sequence[int]) -> Iterator[_Whole]:
     """Read the phases that durations are made of: the two themselves, and the launcher's first."""
-    first = "SELECT min(id) FROM phases WHERE source = 'launcher' AND path LIKE 'launch/%' GROUP BY host_id"
-    return _phase_rows(ledger, host_ids, f"(path IN ('{INSTALL}', '{FIRST_CHECKPOINT}') OR id IN ({first}))")
+    return map(_Whole._make, ledger.stream(_WHOLE, [json.dumps(list(host_ids)), *COMPARED]))
 
 
-def _measure(host: Host, phases: Sequence[PhaseRow]) -> None:
+def _measure(host: Host, phases: Sequence[_Whole]) -> None:
     """Find a host's durations among its phases."""
     for metric in COMPARED:
         host.measures[metric] = _chosen(phases, metric)
@@ -316,7 +332,7 @@ def _measure(host: Host, phases: Sequence[PhaseRow]) -> None:
         host.measures[FROM_LAUNCH] = launch
 
 
-def _chosen(phases: Sequence[PhaseRow], path: str) -> Measure:
+def _chosen(phases: Sequence[_Whole], path: str) -> Measure:
     """Choose the row that is a host's install, or its way to the first checkpoint, where several tell of one.
 
     What the host itself wrote counts before what was seen from outside. An attempt that was broken off and then
@@ -332,7 +348,7 @@ def _chosen(phases: Sequence[PhaseRow], path: str) -> Measure:
     return Measure(None, tuple(row.id for row in rows), _why_unknown(rows))
 
 
-def _why_unknown(rows: Sequence[PhaseRow]) -> str:
+def _why_unknown(rows: Sequence[_Whole]) -> str:
     if not rows:
         return "not reached"
     last = rows[-1]
@@ -341,13 +357,12 @@ def _why_unknown(rows: Sequence[PhaseRow]) -> str:
     return {"failed": "failed", "unchanged": "nothing to do", "skipped": "skipped"}.get(last.status, "never ended")
 
 
-def _since_launch(phases: Sequence[PhaseRow]) -> Measure | None:
+def _since_launch(phases: Sequence[_Whole]) -> Measure | None:
     """Return the seconds from the first call for a host to its first checkpoint; None for hosts not launched."""
     seen = [row for row in phases if row.source == "launcher"]
-    calls = [row for row in seen if row.path.partition("/")[0] == "launch"]
-    if not calls:
+    first = next((row for row in seen if row.path.startswith("launch/")), None)
+    if first is None:
         return None
-    first = min(calls, key=lambda row: row.id)
     ends = [row for row in seen if row.path == FIRST_CHECKPOINT and row.status == "ok" and row.ended is not None]
     if not ends:
         return Measure(None, (first.id,), "not reached")

@@ -98,7 +98,7 @@ def compare(before: Report, after: Report) -> Difference:
 
 def _changes(before: Report, after: Report, pairs: Sequence[tuple[Group, Group]], metric: str) -> Iterator[Change]:
     timed = [(a, b) for a, b in pairs if a.metrics[metric] and b.metrics[metric]]
-    values = [(a.values(metric), b.values(metric)) for a, b in timed]
+    values = [(a.values[metric], b.values[metric]) for a, b in timed]
     raw = [statistics.compare(*pair) for pair in values]
     smallest = [statistics.smallest_p(len(a), len(b)) for a, b in values]
     if len(timed) > 1:
@@ -106,7 +106,7 @@ def _changes(before: Report, after: Report, pairs: Sequence[tuple[Group, Group]]
         smallest.append(min(1.0, 2 * math.prod(p / 2 for p in smallest)))
     adjusted = statistics.adjust(raw)
     for (a, b), p, least in zip(timed, adjusted, smallest, strict=False):
-        rows = tuple(r for h in a.measured(metric) for r in h.measures[metric].rows)
+        rows = tuple(r for h in a.measured[metric] for r in h.measures[metric].rows)
         yield Change(
             metric,
             b.label,
@@ -117,7 +117,7 @@ def _changes(before: Report, after: Report, pairs: Sequence[tuple[Group, Group]]
             least * len(raw) <= statistics.LEVEL,
             statistics.fewest_replicas(len(raw)),
             tuple(_parts(before, after, (a, b), metric)),
-            (rows, tuple(r for h in b.measured(metric) for r in h.measures[metric].rows)),
+            (rows, tuple(r for h in b.measured[metric] for r in h.measures[metric].rows)),
         )
     if len(timed) > 1:
         ratio = math.exp(plain.fmean(math.log1p(_share(a, b, metric)) for a, b in timed))
@@ -136,7 +136,7 @@ def _share(a: Group, b: Group, metric: str) -> float:
 def _parts(before: Report, after: Report, pair: tuple[Group, Group], metric: str) -> list[tuple[Part, float]]:
     """Return the phases whose typical seconds changed most."""
     a, b = (
-        Side(report.data, group.measured(metric), metric) for report, group in zip((before, after), pair, strict=True)
+        Side(report.data, group.measured[metric], metric) for report, group in zip((before, after), pair, strict=True)
     )
     parts = set(a.parts()) | set(b.parts())
     moved = [(part, plain.median(b.spent(part)) - plain.median(a.spent(part))) for part in parts]

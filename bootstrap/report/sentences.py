@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from bootstrap.report import blame, words
@@ -30,7 +31,8 @@ class Sentence:
     text: str
 
 
-def say(report: Report) -> list[Sentence]:
+@lru_cache(maxsize=2)
+def say(report: Report) -> tuple[Sentence, ...]:
     """Say what a report shows, the most important first."""
     said: list[Sentence] = []
     for metric in COMPARED:
@@ -41,7 +43,7 @@ def say(report: Report) -> list[Sentence]:
     if len(found) > _MOST:
         said.append(Sentence("outlier", f"{len(found) - _MOST:,} more hosts took at least twice their group's median."))
     said.extend(Sentence("care", text) for text in _cautions(report))
-    return said
+    return tuple(said)
 
 
 def _differences(report: Report, metric: str) -> Iterator[Sentence]:
@@ -74,8 +76,8 @@ def _differences(report: Report, metric: str) -> Iterator[Sentence]:
 
 def _too_few(comparisons: Sequence[Comparison]) -> str:
     """Say that no result could have been significant, and how many replicas it takes to make one possible."""
-    sizes = sorted({n for c in comparisons for n in (len(c.faster.values(c.metric)), len(c.slower.values(c.metric)))})
-    possible = min(smallest_p(len(c.faster.values(c.metric)), len(c.slower.values(c.metric))) for c in comparisons)
+    sizes = sorted({n for c in comparisons for n in (len(c.faster.values[c.metric]), len(c.slower.values[c.metric]))})
+    possible = min(smallest_p(len(c.faster.values[c.metric]), len(c.slower.values[c.metric])) for c in comparisons)
     each = f"{words.count(sizes[0], 'host')} each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} hosts each"
     verb = "decides" if sizes == [1] else "decide"
     over = f" over {len(comparisons)} comparisons" if len(comparisons) > 1 else ""

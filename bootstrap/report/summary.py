@@ -54,23 +54,20 @@ _NEEDED = ("os.pretty", VAL_LOSS)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts that have something in common, and what is known of them."""
+    """Hosts that have something in common, and what is known of them.
+
+    `measured` and `values`: by duration, the hosts of which it is known, and their seconds, in the same order.
+    """
 
     key: str
     label: str
     hosts: tuple[Host, ...]
+    measured: dict[str, list[Host]]
+    values: dict[str, list[float]]
     metrics: dict[str, Summary | None]
     failures: dict[str, int]
     cost: Summary | None
     val_loss: Summary | None
-
-    def measured(self, metric: str) -> list[Host]:
-        """Return the hosts whose duration is known."""
-        return [host for host in self.hosts if host.seconds(metric) is not None]
-
-    def values(self, metric: str) -> list[float]:
-        """Return the durations that are known, in seconds."""
-        return [value for host in self.hosts if (value := host.seconds(metric)) is not None]
 
     def unknown(self, metric: str) -> Counter[str]:
         """Count why the others are not known, those that failed apart (they are in `failures`)."""
@@ -189,11 +186,15 @@ def _unique(label: str, key: str, called: Counter[str]) -> str:
 def _group(key: str, label: str, hosts: Sequence[Host]) -> Group:
     costs = [host.cost for host in hosts if host.cost is not None and host.status == "ok"]
     losses = [host.facts.get(VAL_LOSS) for host in hosts]
+    timed = {metric: [(host, v) for host in hosts if (v := host.seconds(metric)) is not None] for metric in METRICS}
+    values = {metric: [value for _, value in known] for metric, known in timed.items()}
     return Group(
         key,
         label,
         tuple(hosts),
-        {m: statistics.summarise([v for host in hosts if (v := host.seconds(m)) is not None]) for m in METRICS},
+        {metric: [host for host, _ in known] for metric, known in timed.items()},
+        values,
+        {metric: statistics.summarise(values[metric]) for metric in METRICS},
         dict(Counter(_failure(host) for host in hosts if host.status in ("failed", "interrupted"))),
         statistics.summarise(costs),
         statistics.summarise([loss for loss in losses if isinstance(loss, int | float)]),
@@ -208,7 +209,7 @@ def _compare(groups: Sequence[Group], metric: str) -> list[Comparison]:
     """Compare every two groups that have values, with p adjusted for how many comparisons that makes."""
     known = [group for group in groups if group.metrics[metric]]
     pairs = list(itertools.combinations(known, 2)) if len(known) <= MOST_COMPARED else []
-    raw = [statistics.compare(a.values(metric), b.values(metric)) for a, b in pairs]
+    raw = [statistics.compare(a.values[metric], b.values[metric]) for a, b in pairs]
     return [
         _comparison(metric, pair, ps, len(pairs))
         for pair, ps in zip(pairs, zip(raw, statistics.adjust(raw), strict=True), strict=True)
@@ -218,7 +219,7 @@ def _compare(groups: Sequence[Group], metric: str) -> list[Comparison]:
 def _comparison(metric: str, pair: tuple[Group, Group], ps: tuple[float, float], comparisons: int) -> Comparison:
     raw, adjusted = ps
     faster, slower = sorted(pair, key=lambda group: _median(group, metric))
-    values = faster.values(metric), slower.values(metric)
+    values = faster.values[metric], slower.values[metric]
     smallest = statistics.smallest_p(len(values[0]), len(values[1]))
     return Comparison(
         metric,

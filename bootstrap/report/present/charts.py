@@ -95,7 +95,7 @@ def _panel(axis: Any, groups: list[Group], metric: str) -> None:
             )
         if summary.n > 1:
             axis.plot([summary.minimum, summary.maximum], [below, below], color=_INK, lw=0.9, zorder=3)
-        values = group.values(metric)
+        values = group.values[metric]
         if 1 < len(values) <= _DOTS_SHOWN:
             axis.scatter(values, [below] * len(values), s=11, facecolor="white", edgecolor=_INK, lw=0.7, zorder=4)
     axis.set_xlim(0, top * 1.2)

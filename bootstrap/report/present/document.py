@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from bootstrap import __version__, clock
 from bootstrap.report import blame, sentences, statistics
-from bootstrap.report.data import VAL_LOSS
+from bootstrap.report.data import VAL_LOSS, Run
 
 if TYPE_CHECKING:
-    from bootstrap.report.data import Data, Host, PhaseRow, Run
+    from bootstrap.report.data import Data, Host, PhaseRow
     from bootstrap.report.statistics import Summary
     from bootstrap.report.summary import Comparison, Group, Report
 
@@ -55,14 +55,17 @@ def document(report: Report, *, hosts: bool = True) -> dict[str, Any]:
     return whole
 
 
+_RUN = [field.name for field in fields(Run)]
+
+
 def run_document(run: Run) -> dict[str, Any]:
     """Return a run as plain data."""
-    return {**asdict(run), "command": list(run.command)}
+    return {**{name: getattr(run, name) for name in _RUN}, "command": list(run.command)}
 
 
 def group_document(group: Group, report: Report) -> dict[str, Any]:
     """Return a group as plain data; durations come from rows of `phases`, costs of `hosts`, losses of `facts`."""
-    measured = {metric: group.measured(metric) for metric in report.metrics}
+    measured = {metric: group.measured[metric] for metric in report.metrics}
     return {
         "key": group.key,
         "label": group.label,

@@ -187,7 +187,7 @@ def _chart(report: Report, metric: str) -> Chart | None:
 def _mark(group: Group, metric: str, scale: float) -> Mark:
     summary = group.metrics[metric]
     assert summary is not None  # noqa: S101  (the caller chose the groups that have one)
-    values = group.values(metric)
+    values = group.values[metric]
     tip = [group.label, f"{TITLES[metric]}, {words.count(summary.n, 'host')}", f"median {seconds(summary.median)}"]
     if summary.n > 1:
         tip += [f"from {seconds(summary.minimum)} to {seconds(summary.maximum)}", f"mean {seconds(summary.mean)}"]
@@ -255,7 +255,7 @@ def _splits(report: Report, metric: str) -> list[Split]:
 
 
 def _split(data: Data, group: Group, metric: str, scale: float) -> Split:
-    hosts = group.measured(metric)
+    hosts = group.measured[metric]
     sums = dict.fromkeys(CATEGORIES, 0.0)
     for part, column in data.spent.get(metric, {}).items():
         sums[part.category] += sum(column[host.place] for host in hosts) / len(hosts)
