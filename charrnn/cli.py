@@ -27,6 +27,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "Measure how fast this machine trains and samples."),
 }
 
+# What the originals' other programs did, by their names without .lua and .py.
+OLD_PROGRAMS = {
+    "preprocess": "there is nothing to preprocess, charrnn train --data FILE reads the text itself",
+    "inspect_checkpoint": "it is charrnn inspect",
+    "convert_gpu_cpu_checkpoint": "checkpoints are the same for every device; charrnn import reads the .t7 it writes",
+}
+
 
 def _module_name(verb: str) -> str:
     return f"charrnn.commands.{VERBS[verb][0]}"
@@ -60,12 +67,17 @@ class LazyGroup(click.Group):
         """As click does it, with the verbs that an unknown one may have meant."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            import difflib  # noqa: PLC0415 - only on a mistake
-
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"see {PROGRAM} --help for the list"
-            ctx.fail(f"there is no verb {name!r}: {hint}")
+            ctx.fail(f"there is no verb {name!r}: {self._hint(ctx, name)}")
         return super().resolve_command(ctx, args)
+
+    def _hint(self, ctx: click.Context, name: str) -> str:
+        import difflib  # noqa: PLC0415 - only on a mistake
+
+        program = name.removesuffix(".lua").removesuffix(".py")
+        if program in OLD_PROGRAMS:
+            return OLD_PROGRAMS[program]
+        near = difflib.get_close_matches(program, self.list_commands(ctx), n=1)
+        return f"did you mean {near[0]!r}?" if near else f"see {PROGRAM} --help for the list"
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
