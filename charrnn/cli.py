@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -53,6 +54,13 @@ class LazyGroup(click.Group):
         command = importlib.import_module(_module_name(cmd_name)).command
         assert isinstance(command, click.Command)  # noqa: S101 - a fault of ours, not of the user
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it; a closed pipe is ours to handle, before click makes it a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _closed_pipe()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs in the help, from `VERBS` alone: no verb is imported for it."""
@@ -128,8 +136,6 @@ def run(arguments: list[str] | None = None) -> int:
         where = f" (see {context.command_path} --help)" if context is not None else ""
         _complain(f"{error.format_message().rstrip('.')}{where}")
         return error.exit_code
-    except BrokenPipeError:
-        return _closed_pipe()
     return result if isinstance(result, int) else 0
 
 

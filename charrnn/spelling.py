@@ -89,9 +89,7 @@ def _old_only(name: str, value: str | None, left: list[str]) -> list[str]:
     if value is None:
         value = _next(name, left)
     if old in ("input_h5", "input_json", "output_h5", "output_json"):
-        raise UsageError(
-            f"-{old}: charrnn reads text itself and needs no preprocessing; give the text, by --data FILE"
-        )
+        raise UsageError(f"-{old}: charrnn reads text itself and needs no preprocessing; give the text, by --data FILE")
     if old == "test_frac":
         raise UsageError(f"-{old}: the test split is what --train-frac and --val-frac leave of 1; give those two")
     if old in ("gpuid", "gpu"):
@@ -108,7 +106,9 @@ def _old_only(name: str, value: str | None, left: list[str]) -> list[str]:
 
 def _utf8(encoding: str) -> str:
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
-        raise UsageError(f"-encoding {encoding}: text is UTF-8 or bytes here; convert it (iconv -f {encoding} -t UTF-8)")
+        raise UsageError(
+            f"-encoding {encoding}: text is UTF-8 or bytes here; convert it (iconv -f {encoding} -t UTF-8)"
+        )
     return "characters"
 
 

@@ -26,6 +26,8 @@ class OldSpellings(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Click's own, after the options were put into today's spelling."""
+        if ctx.resilient_parsing:  # the shell's completion: the line is not finished, and wrong as it stands
+            return super().parse_args(ctx, args)
         flags = {name for option in self.params if getattr(option, "is_flag", False) for name in option.opts}
         known = {name for option in self.params for name in option.opts}
         return super().parse_args(ctx, list(_modernised(list(args), known, flags | {"--help", "-h"})))

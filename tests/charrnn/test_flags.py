@@ -134,7 +134,7 @@ def test_options_that_are_refused(given: dict[str, Any]) -> None:
 
 
 def test_a_bound_is_written_as_a_person_would() -> None:
-    with pytest.raises(UsageError, match="^--batch-size 0: give a number from 1 to 1,048,576$"):
+    with pytest.raises(UsageError, match=r"^--batch-size 0: give a number from 1 to 1,048,576$"):
         resolve({"batch_size": 0})
 
 
@@ -170,7 +170,18 @@ def test_the_page_names_every_option_old_and_new() -> None:
     page = markdown()
     for flag in flags().values():
         assert all(name in page for name in (flag.option[2:], flag.char_rnn, flag.torch_rnn, flag.meaning))
-    for old in ("primetext", "start_text", "split val", "encoding", "gpuid", "gpu_backend", "opencl", "checkpoint_name", "input_h5", "accurate_gpu_timing"):
+    for old in (
+        "primetext",
+        "start_text",
+        "split val",
+        "encoding",
+        "gpuid",
+        "gpu_backend",
+        "opencl",
+        "checkpoint_name",
+        "input_h5",
+        "accurate_gpu_timing",
+    ):
         assert f"`-{old}`" in page
 
 

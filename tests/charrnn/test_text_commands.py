@@ -157,7 +157,7 @@ def test_endless_text_ends_with_its_reader(network: Path) -> None:
         assert len(process.stdout.read(5000)) == 5000
         process.stdout.close()
         said = process.stderr.read().decode()
-        process.wait(60)
+        assert process.wait(60) == 141
     assert "Traceback" not in said
     assert "Error" not in said
 
