@@ -237,14 +237,14 @@ def _refuse_other_kinds(path: Path) -> None:
     if path.is_dir():
         if not (path / DESCRIPTION).is_file():
             raise CheckpointError(f"{path} is a folder without {DESCRIPTION}: not a checkpoint")
+    elif not path.exists():
+        raise CheckpointError(f"there is no checkpoint {path}")
     elif path.suffix == ".t7":
         raise CheckpointError(
             f"{path} is a checkpoint of the original char-rnn: convert it with charrnn import {path} --output FOLDER"
         )
-    elif path.exists():
-        raise CheckpointError(f"{path} is not a checkpoint: a checkpoint is a folder with {DESCRIPTION} in it")
     else:
-        raise CheckpointError(f"there is no checkpoint {path}")
+        raise CheckpointError(f"{path} is not a checkpoint: a checkpoint is a folder with {DESCRIPTION} in it")
 
 
 def _tensors(path: Path, expected: Any) -> "dict[str, Tensor]":

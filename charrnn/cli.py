@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -25,6 +26,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "import": ("import_", "Convert a checkpoint of the original char-rnn (.t7)."),
     "corpus": ("corpus", "List and fetch the named corpora; statistics of a text."),
     "bench": ("bench", "Measure how fast this machine trains and samples."),
+}
+
+# What the originals' other programs did, by their names without .lua and .py.
+OLD_PROGRAMS = {
+    "preprocess": "there is nothing to preprocess, charrnn train --data FILE reads the text itself",
+    "inspect_checkpoint": "it is charrnn inspect",
+    "convert_gpu_cpu_checkpoint": "checkpoints are the same for every device; charrnn import reads the .t7 it writes",
 }
 
 
@@ -47,6 +55,13 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - a fault of ours, not of the user
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it; a closed pipe is ours to handle, before click makes it a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _closed_pipe()
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs in the help, from `VERBS` alone: no verb is imported for it."""
         rows = [(verb, VERBS[verb][1]) for verb in self.list_commands(ctx)]
@@ -60,12 +75,17 @@ class LazyGroup(click.Group):
         """As click does it, with the verbs that an unknown one may have meant."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            import difflib  # noqa: PLC0415 - only on a mistake
-
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"see {PROGRAM} --help for the list"
-            ctx.fail(f"there is no verb {name!r}: {hint}")
+            ctx.fail(f"there is no verb {name!r}: {self._hint(ctx, name)}")
         return super().resolve_command(ctx, args)
+
+    def _hint(self, ctx: click.Context, name: str) -> str:
+        import difflib  # noqa: PLC0415 - only on a mistake
+
+        program = name.removesuffix(".lua").removesuffix(".py")
+        if program in OLD_PROGRAMS:
+            return OLD_PROGRAMS[program]
+        near = difflib.get_close_matches(program, self.list_commands(ctx), n=1)
+        return f"did you mean {near[0]!r}?" if near else f"see {PROGRAM} --help for the list"
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -116,8 +136,6 @@ def run(arguments: list[str] | None = None) -> int:
         where = f" (see {context.command_path} --help)" if context is not None else ""
         _complain(f"{error.format_message().rstrip('.')}{where}")
         return error.exit_code
-    except BrokenPipeError:
-        return _closed_pipe()
     return result if isinstance(result, int) else 0
 
 

@@ -239,7 +239,7 @@ def _too_short(symbols: int, batch_size: int, sequence_length: int, need: int) -
     return CorpusError(
         f"the text is too short: it has {symbols:,} characters, and one batch of {batch_size} sequences of"
         f" {sequence_length}, with some left to validate on, needs at least {need:,}; use more text, or a smaller"
-        " --batch-size or --sequence-length"
+        " --batch-size or --seq-length"
     )
 
 
@@ -248,7 +248,7 @@ def _few(batches: int) -> tuple[str, ...]:
         return ()
     message = (
         f"less than {FEW_BATCHES} batches in the data in total ({batches}): this is very little text;"
-        " a smaller --batch-size or --sequence-length is probably better"
+        " a smaller --batch-size or --seq-length is probably better"
     )
     return (message,)
 

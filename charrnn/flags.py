@@ -65,8 +65,8 @@ class Flag:
         if self.choices and value not in self.choices:
             raise UsageError(f"{self.option} {value}: choose one of {', '.join(self.choices)}")
         if self.kind in (int, float) and not self._in_range(value):
-            low = "any number" if self.minimum is None else f"{self.minimum:g}"
-            high = "" if self.maximum is None else f" to {'less than ' if self.open else ''}{self.maximum:g}"
+            low = "any number" if self.minimum is None else f"{self.minimum:,}"
+            high = "" if self.maximum is None else f" to {'less than ' if self.open else ''}{self.maximum:,}"
             raise UsageError(f"{self.option} {value}: give a number from {low}{high or ' up'}")
 
     def _in_range(self, value: float) -> bool:
@@ -99,6 +99,7 @@ class Options:
         "given several times",
         SOURCE,
         kind=tuple,
+        torch_rnn="input_txt",
         free=True,
     )
     data_dir: str | None = _flag(
@@ -145,6 +146,7 @@ class Options:
         "share to validate on; what is left of 1 is the test split",
         SOURCE,
         char_rnn="val_frac",
+        torch_rnn="val_frac",
         minimum=0,
         maximum=1,
         fixed=True,
@@ -432,6 +434,10 @@ OLD_ONLY = (
     OldFlag("checkpoint_name", "torch-rnn", "cv/checkpoint", "FOLDER/NAME: --checkpoint-dir FOLDER --savefile NAME"),
     OldFlag("input_h5", "torch-rnn", "data/tiny-shakespeare.h5", "an error: give the text itself, by --data"),
     OldFlag("input_json", "torch-rnn", "data/tiny-shakespeare.json", "an error: give the text itself, by --data"),
+    OldFlag("output_h5", "preprocess.py", "data/tiny-shakespeare.h5", "an error: there is nothing to preprocess"),
+    OldFlag("output_json", "preprocess.py", "data/tiny-shakespeare.json", "an error: there is nothing to preprocess"),
+    OldFlag("test_frac", "preprocess.py", "0.1", "an error: the test split is what --train-frac and --val-frac leave"),
+    OldFlag("encoding", "preprocess.py", "utf-8", "utf-8: --tokens characters; bytes: --tokens bytes"),
 )
 
 

@@ -38,7 +38,9 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
 
     `report` is told what takes a while meanwhile (a corpus that is fetched).
     """
-    source = None if options.init_from is None else checkpoints.load(checkpoints.find(Path(options.init_from)))
+    source = None
+    if options.init_from is not None:
+        source = checkpoints.load(checkpoints.find(Path(options.init_from)), training=False)
     corpus, splits = _text(options, None if source is None else source.vocabulary, report)
     config = _config(options, len(corpus.vocabulary)) if source is None else source.config
     if source is not None:

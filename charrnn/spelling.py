@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 from charrnn.errors import UsageError
-from charrnn.flags import flags
+from charrnn.flags import OLD_ONLY, flags
 
 COMMAND_LINE_ONLY = ("resume", "help")
 """Options of the command that are not options of a run."""
@@ -58,6 +58,8 @@ def _translate(name: str, value: str | None, left: list[str]) -> list[str]:
         raise UsageError(f"{flag.option} takes a value: there is no --{name}")
     if value is None:
         value = _next(name, left)
+    if not value and flag.default is None and (flag.char_rnn or flag.torch_rnn):
+        return []  # an empty name was the originals' way of naming none (-init_from "")
     return [f"{flag.option}={value}"]
 
 
@@ -77,40 +79,48 @@ def _next(name: str, left: list[str]) -> str:
 
 def _old_only(name: str, value: str | None, left: list[str]) -> list[str]:
     """Options of the originals that have no namesake here."""
-    known = (
-        "gpuid",
-        "gpu",
-        "opencl",
-        "gpu-backend",
-        "accurate-gpu-timing",
-        "checkpoint-name",
-        "input-h5",
-        "input-json",
-    )
-    if name not in known:
-        near = difflib.get_close_matches(name, [*_spellings(), *known, *COMMAND_LINE_ONLY], n=1)
+    old = name.replace("-", "_")
+    known = [flag.name for flag in OLD_ONLY]
+    if old not in known:
+        names = [*_spellings(), *(name.replace("_", "-") for name in known), *COMMAND_LINE_ONLY]
+        near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean --{near[0]}?" if near else "see charrnn train --help"
         raise UsageError(f"there is no option --{name}: {hint}")
     if value is None:
         value = _next(name, left)
-    if name in ("input-h5", "input-json"):
-        raise UsageError(
-            f"-{name.replace('-', '_')}: charrnn reads text itself and needs no preprocessing; "
-            "give the text, by --data FILE"
-        )
-    if name in ("gpuid", "gpu"):
-        return [f"--device={_device(name, value)}"]
-    if (name, value) in {("opencl", "1"), ("gpu-backend", "opencl")}:
-        raise UsageError(f"-{name.replace('-', '_')} {value}: there is no OpenCL here; use --device cuda, mps or cpu")
-    if name == "checkpoint-name":
+    if old in ("input_h5", "input_json", "output_h5", "output_json"):
+        raise UsageError(f"-{old}: charrnn reads text itself and needs no preprocessing; give the text, by --data FILE")
+    if old == "test_frac":
+        raise UsageError(f"-{old}: the test split is what --train-frac and --val-frac leave of 1; give those two")
+    if old in ("gpuid", "gpu"):
+        number = gpu_number(old, value)
+        return ["--device=cpu" if number < 0 else f"--device=cuda:{number}"]
+    if old == "encoding":
+        return [f"--tokens={'bytes' if value == 'bytes' else _utf8(value)}"]
+    if old == "checkpoint_name":
         path = PurePath(value)
         return [f"--checkpoint-dir={path.parent}", f"--savefile={path.name}"]
+    refuse_opencl(old, value)
     return []  # -opencl 0, -gpu_backend cuda, -accurate_gpu_timing: nothing to do
 
 
-def _device(name: str, value: str) -> str:
+def _utf8(encoding: str) -> str:
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        raise UsageError(
+            f"-encoding {encoding}: text is UTF-8 or bytes here; convert it (iconv -f {encoding} -t UTF-8)"
+        )
+    return "characters"
+
+
+def gpu_number(option: str, value: str) -> int:
+    """The number after -gpuid or -gpu; -1 is the CPU."""
     try:
-        number = int(value)
+        return int(value)
     except ValueError:
-        raise UsageError(f"-{name} {value}: give the GPU's number, or -1 for the CPU") from None
-    return "cpu" if number < 0 else f"cuda:{number}"
+        raise UsageError(f"-{option} {value}: give the GPU's number, or -1 for the CPU") from None
+
+
+def refuse_opencl(option: str, value: str) -> None:
+    """Raises UsageError for -opencl 1 and -gpu_backend opencl; what else they say, there is nothing to do for."""
+    if (option, value) in {("opencl", "1"), ("gpu_backend", "opencl")}:
+        raise UsageError(f"-{option} {value}: there is no OpenCL here; use --device cuda, mps or cpu")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.commands.old_spellings import OldSpellings
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from charrnn.text import EncodedCorpus
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
+@click.option("--checkpoint", help="The same as the argument.", hidden=True)
 @click.option("--data", multiple=True, help="A corpus' name, a file, folder or pattern, or -. [shakespeare]")
 @click.option("--split", help="interleaved (char-rnn's) or contiguous. [as trained]")
 @click.option("--part", default="validation", show_default=True, help="validation, train, test, or all of the text.")
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 @click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, cuda:N or mps.")
 @click.option("--per-character", is_flag=True, help="Also what each character cost, in nats, in the text's order.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(name: str | None, device: str, per_character: bool, as_json: bool, **given: Any) -> None:
+def command(
+    name: str | None, checkpoint: str | None, device: str, per_character: bool, as_json: bool, **given: Any
+) -> None:
     """Measure a network's loss on a text: nats and bits a character, perplexity.
 
     The hidden state is zero at the start of each stream and carried through it. Losses on different splits must
@@ -43,6 +47,9 @@ def command(name: str | None, device: str, per_character: bool, as_json: bool, *
     from charrnn import corpora  # noqa: PLC0415
     from charrnn.run import resolve_device  # noqa: PLC0415
 
+    if name and checkpoint:
+        raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
+    name = name or checkpoint
     path = checkpoints.find(None if name is None else Path(name))
     loaded = checkpoints.load(path, training=False)
     corpus = corpora.load(given["data"] or (corpora.DEFAULT_CORPUS,), vocabulary=loaded.vocabulary, report=_note)

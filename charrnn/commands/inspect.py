@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.commands.old_spellings import OldSpellings
+
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
 
 _ROWS = 10
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the whole history.")
-@click.option("-gpuid", "--gpuid", "-opencl", "--opencl", type=int, hidden=True, expose_value=False, multiple=True)
 def command(name: str | None, as_json: bool) -> None:
     """Show what a checkpoint holds: network, sizes, options, loss history, corpus. It is checked on the way."""
     from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.commands.old_spellings import OldSpellings
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,63 +17,8 @@ if TYPE_CHECKING:
 
     from charrnn.vocabulary import Vocabulary
 
-# What sample.lua of char-rnn and of torch-rnn called the options, and whether they take a value.
-_OLD = {
-    "primetext": "--prime",
-    "start-text": "--prime",
-    "gpuid": "--device",
-    "gpu": "--device",
-    "gpu-backend": None,
-    "opencl": None,
-    "checkpoint": "--checkpoint",
-}
 
-
-class _OldSpellings(click.Command):
-    """Takes `-primetext X`, `-gpuid -1` and so on for what they meant in the original programs."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click's own, after the options were put into today's spelling."""
-        flags = {name for option in self.params if getattr(option, "is_flag", False) for name in option.opts}
-        known = {name for option in self.params for name in option.opts}
-        return super().parse_args(ctx, list(_modernised(list(args), known, flags | {"--help", "-h"})))
-
-
-def _modernised(args: list[str], known: set[str], flags: set[str]) -> Iterator[str]:
-    while args:
-        argument = args.pop(0)
-        bare = argument.lstrip("-")
-        if argument == "--":
-            yield from [argument, *args]
-            return
-        if not argument.startswith("-") or not bare[:1].isalpha() or (len(bare) == 1 and argument != "--" + bare):
-            yield argument
-            continue
-        name, equals, value = bare.partition("=")
-        name = name.replace("_", "-")
-        option = _OLD.get(name, f"--{name}")
-        if option in flags or (option is not None and option not in known):
-            yield f"{option}={value}" if equals else str(option)  # click says what is wrong with an unknown one
-            continue
-        if not equals:
-            if not args:
-                raise UsageError(f"{argument} needs a value")
-            value = args.pop(0)
-        if option is None:
-            continue  # -opencl, -gpu_backend: there is one backend here
-        yield f"{option}={_device(argument, value) if name in ('gpuid', 'gpu') else value}"
-
-
-def _device(option: str, value: str) -> str:
-    try:
-        number = int(value)
-    except ValueError:
-        raise UsageError(f"{option} {value}: give the GPU's number, or -1 for the CPU") from None
-    # The originals' default was GPU 0 with a fall back to the CPU, so that is what it asks for.
-    return "cpu" if number < 0 else "auto"
-
-
-@click.command(cls=_OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--checkpoint", help="The same as the argument.", hidden=True)
 @click.option("--prime", help="Text to begin with.")

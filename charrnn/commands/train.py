@@ -28,6 +28,8 @@ class TrainCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Click's own, after the spellings are made modern; a stray word gets a hint."""
+        if ctx.resilient_parsing:  # the shell's completion: the line is not finished, and wrong as it stands
+            return super().parse_args(ctx, args)
         modern = modernise(args)
         if modern and not modern[0].startswith("-"):
             raise UsageError(f"{modern[0]!r} stands alone: the text to train on is given by --data {modern[0]}")

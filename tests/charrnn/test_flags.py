@@ -66,6 +66,9 @@ def test_defaults_of_the_recipe_are_torch_rnns(old: str, default: Any) -> None:
         ("-savefile x --name y", "--savefile=x --savefile=y"),
         ("--reset-state-on --", "--reset-state-on=--"),
         ("-init_from -odd-name", "--init-from=-odd-name"),
+        ("-init_from= -savefile= -seed 1", "--seed=1"),
+        ("--input_txt a.txt -encoding bytes", "--data=a.txt --tokens=bytes"),
+        ("-encoding utf-8 -val_frac .1", "--tokens=characters --val-frac=.1"),
         ("-h", "-h"),
         ("--resume --keep 1", "--resume --keep=1"),
         ("--resume cv/x", "--resume cv/x"),
@@ -94,6 +97,9 @@ def test_every_old_name_is_understood() -> None:
         ("-gpuid first", "the GPU's number"),
         ("-input_h5 data/x.h5", "needs no preprocessing"),
         ("-input_json data/x.json", "needs no preprocessing"),
+        ("--output_h5 data/x.h5", "needs no preprocessing"),
+        ("--test_frac .1", "what --train-frac and --val-frac leave"),
+        ("--encoding latin1", "iconv -f latin1"),
         ("-batchnorm=2", "it is 1 or 0"),
         ("--no-seed", "takes a value"),
     ],
@@ -125,6 +131,11 @@ def test_spellings_that_are_none(line: str, message: str) -> None:
 def test_options_that_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         resolve(given)
+
+
+def test_a_bound_is_written_as_a_person_would() -> None:
+    with pytest.raises(UsageError, match=r"^--batch-size 0: give a number from 1 to 1,048,576$"):
+        resolve({"batch_size": 0})
 
 
 def test_every_recipe_is_overridden_by_each_option() -> None:
@@ -159,7 +170,18 @@ def test_the_page_names_every_option_old_and_new() -> None:
     page = markdown()
     for flag in flags().values():
         assert all(name in page for name in (flag.option[2:], flag.char_rnn, flag.torch_rnn, flag.meaning))
-    for old in ("gpuid", "gpu_backend", "opencl", "checkpoint_name", "input_h5", "accurate_gpu_timing"):
+    for old in (
+        "primetext",
+        "start_text",
+        "split val",
+        "encoding",
+        "gpuid",
+        "gpu_backend",
+        "opencl",
+        "checkpoint_name",
+        "input_h5",
+        "accurate_gpu_timing",
+    ):
         assert f"`-{old}`" in page
 
 

@@ -157,13 +157,14 @@ def test_endless_text_ends_with_its_reader(network: Path) -> None:
         assert len(process.stdout.read(5000)) == 5000
         process.stdout.close()
         said = process.stderr.read().decode()
-        process.wait(60)
+        assert process.wait(60) == 141
     assert "Traceback" not in said
     assert "Error" not in said
 
 
 BAD_SAMPLES = {
     "no checkpoint": (["nowhere"], "there is no checkpoint nowhere"),
+    "no file of the original": (["nowhere.t7"], "there is no checkpoint nowhere.t7"),
     "two of them": (["{network}", "--checkpoint", "other"], "two checkpoints are named"),
     "two primes": (["{network}", "--prime", "a", "--prime-file", "b"], "choose one"),
     "no prime file": (["{network}", "--prime-file", "nowhere"], "cannot read the prime nowhere"),
@@ -230,6 +231,32 @@ def test_the_split_is_the_one_of_the_training_unless_another_is_named(network: P
     assert (other["split"], other["characters"]) == ("contiguous", 310)
     tested = evaluated(network, "--data", text, "--part", "test")
     assert tested["characters"] == (62 - 49 - 6) * 50
+
+
+def test_evals_old_spellings_mean_the_same(network: Path, text: Path) -> None:
+    today = call("eval", network, "--data", text, "--part", "test", "--json").stdout
+    old = call("eval", "-checkpoint", network, "-split", "test", "-gpu", "-1", "-gpu_backend", "cuda",
+               "--data", text, "--json")  # fmt: skip
+    assert old.stdout == today
+
+
+@pytest.mark.parametrize("verb", ["sample", "eval", "inspect"])
+def test_there_is_no_opencl(verb: str, network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, str(network), "-opencl", "1"]) == 2
+    assert capfd.readouterr().err.startswith("charrnn: -opencl 1: there is no OpenCL here")
+
+
+@pytest.mark.parametrize(
+    ("program", "hint"),
+    [
+        ("preprocess.py", "nothing to preprocess"),
+        ("convert_gpu_cpu_checkpoint.lua", "charrnn import"),
+        ("inspect_checkpoint.lua", "it is charrnn inspect"),
+    ],
+)
+def test_the_originals_other_programs_lead_on(program: str, hint: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([program, "x"]) == 2
+    assert hint in capfd.readouterr().err
 
 
 def test_the_cost_of_each_character(network: Path, text: Path) -> None:

@@ -194,6 +194,15 @@ class TestBeginningFromANetwork:
         assert same_parameters(first.checkpoint, second.checkpoint)
         assert second.history[-1]["iteration"] == 20
 
+    def test_needs_the_network_s_files_alone(self, corpus: Path, tmp_path: Path) -> None:
+        first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **SMALL)
+        assert first.checkpoint is not None
+        (first.checkpoint / "training.safetensors").unlink()
+        second = charrnn.train(
+            corpus, init_from=first.checkpoint, checkpoint_dir=tmp_path / "b", **{**SMALL, "learning_rate": 0.0}
+        )
+        assert same_parameters(first.checkpoint, second.checkpoint)
+
     def test_counts_on_where_it_stopped(self, corpus: Path, tmp_path: Path) -> None:
         first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **SMALL)
         options = {**SMALL, "iterations": 30}

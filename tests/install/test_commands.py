@@ -78,13 +78,24 @@ def test_completion_serves_both_programs(shell: str, capsys: pytest.CaptureFixtu
     assert "_CHARRNN_BOOTSTRAP_COMPLETE" in script
 
 
-@pytest.mark.parametrize(("program", "verb"), [("charrnn-bootstrap", "install"), ("charrnn", "train")])
-def test_completion_is_answered_by_the_program(program: str, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("charrnn-bootstrap ins", "install"),
+        ("charrnn tra", "train"),
+        ("charrnn train --rnn", "--rnn-size"),
+        ("charrnn train --model g", "gru"),
+        ("charrnn sample --length 5 --te", "--temperature"),
+    ],
+)
+def test_completion_is_answered_by_the_program(line: str, answer: str) -> None:
+    program, *words = line.split()
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     path = Path(sys.executable).parent / program
-    environment = {**os.environ, variable: "bash_complete", "COMP_WORDS": f"{program} {verb[:3]}", "COMP_CWORD": "1"}
+    environment = {**os.environ, variable: "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
     done = subprocess.run([path], env=environment, capture_output=True, text=True, check=False)
-    assert verb in done.stdout
+    assert f"plain,{answer}\n" in done.stdout
+    assert done.stderr == ""
 
 
 class TestLocalHost:
