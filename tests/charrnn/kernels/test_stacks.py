@@ -42,30 +42,15 @@ def library() -> Library:
 
 
 @cache
-def has_bf16_operator() -> bool:
-    """Whether PyTorch has an LSTM in bfloat16 here: oneDNN has none for CPUs before AVX-512."""
+def operators_have_an_lstm_in_bf16() -> bool:
+    """oneDNN has none on CPUs without AVX-512; `charrnn.precision` then counts it as infinitely slow."""
     return possible(ModelConfig(3, "lstm", size=4, layers=1), Choice("pytorch", "bf16", 1))
 
 
 def make(kernel: str, precision: str, threads: int = 2) -> Any:
     if kernel == "compiled" and not library().bf16 and precision == "bf16":
         pytest.skip("this CPU has no bfloat16 products")
-    if kernel == "pytorch" and precision == "bf16" and not has_bf16_operator():
-        pytest.skip("this CPU has no LSTM in bfloat16 among PyTorch's operators")
     return make_stack(kernel, precision=precision, threads=threads)
-
-
-@cache
-def operators_have_an_lstm_in_bf16() -> bool:
-    """oneDNN has none on CPUs without AVX-512; `charrnn.precision` then counts it as infinitely slow."""
-    config = ModelConfig(3, size=4, layers=1)
-    model = network(config)
-    model.stack = make_stack("pytorch", precision="bf16", threads=1)
-    try:
-        model.loss(*window(config, 1, 2))
-    except RuntimeError:
-        return False
-    return True
 
 
 def network(config: ModelConfig, seed: int = 1) -> CharRNN:
