@@ -182,7 +182,7 @@ def products(prices: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
             "preInstalledSw": "NA",
             "capacitystatus": "Used",
         }
-        others = (
+        others: tuple[tuple[dict[str, str], float], ...] = (
             ({"tenancy": "Dedicated"}, price * 2),
             ({"preInstalledSw": "SQL Std"}, price * 9),
             ({"capacitystatus": "AllocatedCapacityReservation"}, 0.0),
