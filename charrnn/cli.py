@@ -118,6 +118,10 @@ def _complain(message: str) -> None:
         click.echo(f"{PROGRAM}: {message}", err=True)
 
 
+OF_THE_TRAINER = ("torch", "numpy", "safetensors", "zstandard")
+"""What the extra `train` brings."""
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Runs the command line and gives its exit status; `arguments` default to the process's own."""
     try:
@@ -125,6 +129,13 @@ def run(arguments: list[str] | None = None) -> int:
     except CharRNNError as error:
         _complain(str(error))
         return error.exit_code
+    except ModuleNotFoundError as error:  # the launcher alone, as pipx installs it on a laptop, brings none of these
+        if error.name not in OF_THE_TRAINER:
+            raise
+        _complain(
+            f"{error.name} is not installed here, and the trainer needs it: run bootstrap.sh, or pip install '.[train]' in a checkout"
+        )
+        return 1
     except click.Abort:  # what click makes of Ctrl-C
         _complain("interrupted")
         return 130

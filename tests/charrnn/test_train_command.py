@@ -230,6 +230,15 @@ def test_training_imports_nothing_that_it_does_not_need() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize("verb", ["train", "sample", "eval", "bench"])
+def test_the_launcher_alone_says_what_the_trainer_needs(verb: str) -> None:
+    code = "import sys; sys.modules['torch'] = None; from charrnn.cli import run; sys.exit(run(sys.argv[1:]))"
+    ended = subprocess.run([sys.executable, "-c", code, verb, *(["cv"] if verb == "eval" else [])],
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    needs = "charrnn: torch is not installed here, and the trainer needs it: run bootstrap.sh, or pip install '.[train]' in a checkout\n"
+    assert (ended.returncode, ended.stderr) == (1, needs)
+
+
 def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["trian"]) == 2
     assert "did you mean 'train'?" in capsys.readouterr().err
