@@ -132,9 +132,8 @@ def run(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:  # the launcher alone, as pipx installs it on a laptop, brings none of these
         if error.name not in OF_THE_TRAINER:
             raise
-        _complain(
-            f"{error.name} is not installed here, and the trainer needs it: run bootstrap.sh, or pip install '.[train]' in a checkout"
-        )
+        needs = f"{error.name} is not installed here, and the trainer needs it"
+        _complain(f"{needs}: run bootstrap.sh, or pip install '.[train]' in a checkout")
         return 1
     except click.Abort:  # what click makes of Ctrl-C
         _complain("interrupted")

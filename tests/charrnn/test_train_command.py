@@ -235,8 +235,8 @@ def test_the_launcher_alone_says_what_the_trainer_needs(verb: str) -> None:
     code = "import sys; sys.modules['torch'] = None; from charrnn.cli import run; sys.exit(run(sys.argv[1:]))"
     ended = subprocess.run([sys.executable, "-c", code, verb, *(["cv"] if verb == "eval" else [])],
                            capture_output=True, text=True, check=False)  # fmt: skip
-    needs = "charrnn: torch is not installed here, and the trainer needs it: run bootstrap.sh, or pip install '.[train]' in a checkout\n"
-    assert (ended.returncode, ended.stderr) == (1, needs)
+    needs = "charrnn: torch is not installed here, and the trainer needs it: run bootstrap.sh, or "
+    assert (ended.returncode, ended.stderr) == (1, f"{needs}pip install '.[train]' in a checkout\n")
 
 
 def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
