@@ -91,7 +91,7 @@ def main() -> None:
     own = [sys.executable, __file__, *sys.argv[1:], "--load"]
 
     def show(name: str, *extra: str) -> int:
-        done = subprocess.run([*own, *extra], check=True, capture_output=True, text=True)
+        done = subprocess.run([*own, *extra], check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout)
         taken = {int(count): value for count, value in found["milliseconds"].items()}
         times = "   ".join(f"{count}: {value:8.1f} ms" for count, value in taken.items())

@@ -112,11 +112,9 @@ class CompiledStreams:
 
     def step(self, symbols: NDArray[np.intp]) -> Floats:
         """As `Stepper.step`."""
-        return self.feed(symbols[:, None])
-
-    def feed(self, symbols: NDArray[np.intp]) -> Floats:
-        """Feeds each stream its symbols [streams, n]; the logits after the last one."""
-        self._advance(np.ascontiguousarray(symbols, np.int64), None)
+        if symbols.min() < 0 or symbols.max() >= self.logits.shape[1]:  # the kernels trust what they are given
+            raise IndexError(f"a symbol is not in the vocabulary of {self.logits.shape[1]}")
+        self._advance(np.ascontiguousarray(symbols[:, None], np.int64), None)
         return self.logits
 
     def draw(self, uniform: NDArray[np.float64], temperature: float) -> NDArray[np.int64]:

@@ -102,6 +102,13 @@ def test_the_likeliest_of_equals_is_the_first(library: Library) -> None:
     assert CompiledStreams(made, 2).draw(np.full((2, 1), 0.9), 0.0).tolist() == [[0], [0]]  # all logits are 0 yet
 
 
+@pytest.mark.parametrize("symbol", [-1, 21])
+def test_symbols_beyond_the_vocabulary_are_refused(symbol: int, library: Library) -> None:
+    made = CompiledNetwork(arranged(NETWORKS[0], np.float32, library.granule), library)
+    with pytest.raises(IndexError, match="not in the vocabulary of 21"):
+        CompiledStreams(made, 1).step(np.array([symbol]))
+
+
 def test_another_network_s_numbers_are_noticed(library: Library) -> None:
     one, other = (arranged(config, np.float32, library.granule) for config in (NETWORKS[0], NETWORKS[0]))
     assert streams._agrees(CompiledNetwork(one, library), other)
