@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap import __version__, clock, events
 from bootstrap.errors import InstallError, ResourceError
-from bootstrap.hosts.base import CommandError
+from bootstrap.hosts.base import TIMED_OUT, CommandError
 from bootstrap.hosts.local import LocalHost, account
 from bootstrap.install import pip_settings, receipt, torch_build
 from bootstrap.install.first_stage import last_words
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _DOWNLOAD = 1800  # seconds for a step that downloads
 _SHORT = 300
-_KILLED, _LATE = 137, 124
+_KILLED = 137
 _MORE_MEMORY = "see dmesg; add memory or swap"
 
 # One training step through the front door, so that everything that training imports is imported. The first run is
@@ -301,7 +301,7 @@ class Installer:
         script = 'cd "$1" && exec "$2" -I -c "$3"'
         command = ["sh", "-c", script, "verify", str(folder), str(self._prefix.python), _STEP]
         result = host.run(command, timeout=_SHORT, on_line=self.screen.note)
-        if result.exit_code in (_KILLED, _LATE):
+        if result.exit_code in (_KILLED, TIMED_OUT):
             what = "was killed" if result.exit_code == _KILLED else f"was not done after {_SHORT} s"
             message = f"the stack is installed, but training a step as {user.name} {what}, probably for want of memory"
             raise ResourceError(message, remedy=_MORE_MEMORY)
