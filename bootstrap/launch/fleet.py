@@ -67,7 +67,10 @@ class HostRun:
 
     @contextlib.contextmanager
     def uploading(self) -> Iterator[None]:
-        """Time a copy to the host as the phase `launch/upload`."""
+        """Time a copy to the host as the phase `launch/upload`; the phase that needs the files begins after it."""
+        with self.lock:
+            waiting = self.events.pop().body if self.open else None
+            self.open.clear()
         self.begin("launch/upload", "network")
         try:
             yield
@@ -75,6 +78,8 @@ class HostRun:
             self.finish("failed")
             raise
         self.finish("ok")
+        if waiting:
+            self.begin(waiting["phase"], waiting["category"])
 
     def _close(self, status: str) -> None:
         while self.open:
@@ -263,6 +268,7 @@ class Fleet:
             if machine.distro == "unknown":
                 self._ledger.update_host(host.row, distro=collect.distro(machine.host))
             runner.run(self._playbook)
+            host.finish("ok")
         except Exception as error:  # noqa: BLE001  (each ends in its own row, and none ends another's)
             host.finish("failed")
             failure = self._failure(host, machine, error)
@@ -280,6 +286,7 @@ class Fleet:
     def _phase(self, host: HostRun, phase: str) -> None:
         host.phase = phase
         host.lines.clear()
+        host.begin(phase, "wait" if phase == "cloud-init" else "mixed")
         self._board.phase(host.name, phase)
 
     def _line(self, host: HostRun, text: str) -> None:
