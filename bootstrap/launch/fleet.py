@@ -67,7 +67,10 @@ class HostRun:
 
     @contextlib.contextmanager
     def uploading(self) -> Iterator[None]:
-        """Time a copy to the host as the phase `launch/upload`."""
+        """Time a copy to the host as the phase `launch/upload`; the phase that needs the files begins after it."""
+        with self.lock:
+            waiting = self.events.pop().body if self.open else None
+            self.open.clear()
         self.begin("launch/upload", "network")
         try:
             yield
@@ -75,6 +78,8 @@ class HostRun:
             self.finish("failed")
             raise
         self.finish("ok")
+        if waiting:
+            self.begin(waiting["phase"], waiting["category"])
 
     def _close(self, status: str) -> None:
         while self.open:
@@ -265,6 +270,7 @@ class Fleet:
             if machine.distro == "unknown":
                 self._ledger.update_host(host.row, distro=collect.distro(machine.host))
             runner.run(self._playbook)
+            host.finish("ok")
         except Exception as error:  # noqa: BLE001  (each ends in its own row, and none ends another's)
             host.finish("failed")
             failure = self._failure(host, machine, error)
@@ -282,13 +288,14 @@ class Fleet:
     def _phase(self, host: HostRun, phase: str) -> None:
         host.phase = phase
         host.lines.clear()
-        self._keep_record(host, Event(clock.now(), "start", {"phase": phase, "category": "mixed"}))
+        host.begin(phase, "wait" if phase == "cloud-init" else "mixed")
+        self._keep_record(host)
         self._board.phase(host.name, phase)
 
-    def _keep_record(self, host: HostRun, *seen: Event) -> None:
+    def _keep_record(self, host: HostRun) -> None:
         """Write down what was seen of a host until now: for `ps`, and for whoever asks after this launcher died."""
         try:
-            self._ledger.replace_phases(host.row, "launcher", [*host.events, *seen])
+            self._ledger.replace_phases(host.row, "launcher", host.events)
         except BootstrapError as error:
             self._trouble = self._trouble or error
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _SCHEMA = Path(__file__).with_name("schema.sql")
+# Removing a phase looks for those inside it: without this, in the whole table. Ledgers of before get it when opened.
+_INDEX = "CREATE INDEX IF NOT EXISTS phases_parent ON phases (parent)"
 _COMPANIONS = ("-wal", "-shm")
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PATIENCE = 30.0
@@ -77,6 +79,7 @@ def _open_whole(path: Path) -> sqlite3.Connection:
             _use_write_ahead_log(db)
             _migrate(db, path)
             _check(db, path)
+            db.execute(_INDEX)
         except BaseException:
             db.close()
             raise

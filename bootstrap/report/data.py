@@ -57,7 +57,10 @@ class Measure:
 
 @dataclass(slots=True)
 class Host:
-    """A row of `hosts`, with its durations. `place` is its position among the hosts of the data it belongs to."""
+    """A row of `hosts`, with its durations.
+
+    `place` is its position among the hosts of the data it belongs to; `boot` names the clock of what it last measured.
+    """
 
     id: int
     run: Run
@@ -69,6 +72,7 @@ class Host:
     failed_phase: str | None
     cost: float | None
     place: int
+    boot: str = ""
     measures: dict[str, Measure] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     fact_rows: dict[str, int] = field(default_factory=dict)
@@ -326,6 +330,7 @@ def _whole_phases(ledger: Ledger, host_ids: Sequence[int]) -> Iterator[_Whole]:
 
 def _measure(host: Host, phases: Sequence[_Whole]) -> None:
     """Find a host's durations among its phases."""
+    host.boot = next((row.boot for row in reversed(phases) if row.source == "host"), "")
     for metric in COMPARED:
         host.measures[metric] = _chosen(phases, metric)
     if (launch := _since_launch(phases)) is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["finding", "undecided", "cause", "outlier", "care"]
 _MOST = 8
+_WORTH_A_WORD = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,10 @@ def _too_few(comparisons: Sequence[Comparison]) -> str:
     sizes = sorted({n for c in comparisons for n in (len(c.faster.values[c.metric]), len(c.slower.values[c.metric]))})
     possible = min(smallest_p(len(c.faster.values[c.metric]), len(c.slower.values[c.metric])) for c in comparisons)
     each = f"{words.count(sizes[0], 'host')} each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} hosts each"
-    verb = "decides" if sizes == [1] else "decide"
+    verb, them = ("decides", "itself") if sizes == [1] else ("decide", "themselves")
     over = f" over {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
     fewest = comparisons[0].decides_from
-    return f"{each} {verb} nothing by themselves (smallest possible p: {possible:.2g}); {fewest} each could{over}."
+    return f"{each} {verb} nothing by {them} (smallest possible p: {possible:.2g}); {fewest} each could{over}."
 
 
 def _cliques(alike: Sequence[Comparison]) -> list[list[Group]]:
@@ -138,7 +139,7 @@ def _blame(item: Blame) -> str:
     )
     if item.covered:
         causes = listed([_cause(cause, item) for cause in item.causes])
-        tail = f"; {seconds(item.unexplained)} are unexplained" if item.unexplained >= 0.5 else ""
+        tail = _rest(item.unexplained)
         waited = any(cause.part.category == "wait" for cause in item.causes)
         without = f" Without that waiting its median is {seconds(item.without_waits)}." if waited else ""
         return f"{start}: {causes}{tail}.{without}"
@@ -152,7 +153,7 @@ def _blame(item: Blame) -> str:
 
 def _cause(cause: Cause, item: Blame) -> str:
     comparison = item.comparison
-    of_them = " of them" if cause is item.causes[0] else ""
+    of_them = " of them" if cause is item.causes[0] and item.unexplained > -_WORTH_A_WORD else ""
     several = len(comparison.slower.hosts) > 1 or len(comparison.faster.hosts) > 1
     ranges = f" ({span(*cause.slower)} a host, against {span(*cause.faster)})" if several else ""
     return f"{seconds(cause.seconds)}{of_them} {words.doing(cause.part)}{ranges}"
@@ -175,8 +176,14 @@ def _outlier(item: Outlier) -> str:
     if not item.excess:
         return f"{start}; no phase accounts for it."
     causes = listed([f"{seconds(value)} more {words.doing(part)}" for part, value in item.excess])
-    tail = f"; {seconds(item.unexplained)} are unexplained" if item.unexplained >= 0.5 else ""
-    return f"{start}: {causes}{tail}."
+    return f"{start}: {causes}{_rest(item.unexplained)}."
+
+
+def _rest(unexplained: float) -> str:
+    """Say what the named causes leave of a difference, or by how much they exceed it."""
+    if abs(unexplained) < _WORTH_A_WORD:
+        return ""
+    return f"; {seconds(abs(unexplained))} {'are unexplained' if unexplained > 0 else 'less elsewhere'}"
 
 
 def _host(host: Host) -> str:
@@ -193,9 +200,15 @@ def _cautions(report: Report) -> Iterator[str]:
         yield f"Not alike on all hosts, beside what they are grouped by: {'; '.join(named)}."
     yield from _strained(report)
     yield from _unknown(report)
-    elsewhere = sorted({host.run.provider for host in hosts if host.run.provider in ("local", "lab", "inventory")})
-    if any(provider in ("local", "lab") for provider in elsewhere) and len(hosts) > 1:
+    if len(hosts) > 1 and any(host.run.provider == "local" for host in hosts):
         yield "Measured on this machine, where hosts share processors and disk: these seconds say nothing about EC2."
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for host in hosts:
+        if host.boot:
+            sharing.setdefault((host.run.id, host.boot), []).append(host.name)
+    for names in [names for names in sharing.values() if len(names) > 1][:_MOST]:
+        several = words.count(len(names), "host")
+        yield f"{several} ran on one machine and shared its processors and disk: {_some(names)}."
 
 
 _STRAINED = {

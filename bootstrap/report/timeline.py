@@ -53,10 +53,16 @@ class Timeline:
     reboots: tuple[float, ...]
 
 
-def draw(rows: Sequence[PhaseRow]) -> Timeline:
-    """Place a host's phases on one time line."""
+def once(rows: Sequence[PhaseRow]) -> list[PhaseRow]:
+    """Leave out what was seen from outside of phases that the host timed itself; what came before them is first."""
     host_paths = {row.path for row in rows if row.source == "host"}
     kept = [row for row in rows if row.source == "host" or row.path not in host_paths]
+    return sorted(kept, key=lambda row: row.source == "host")
+
+
+def draw(rows: Sequence[PhaseRow]) -> Timeline:
+    """Place a host's phases on one time line."""
+    kept = once(rows)
     offsets, reboots = _offsets(rows)
     inner = {row.parent for row in kept}
     depth: dict[int, int] = {}

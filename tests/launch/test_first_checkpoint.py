@@ -49,6 +49,8 @@ def test_four_families_to_the_first_checkpoint(user: User) -> None:
     assert all(seconds > 0 for seconds in spans.values())
     assert systems == {"amazon-1": '"amzn"', "suse-1": '"sles"', "rhel-1": '"rhel"', "ubuntu-1": '"ubuntu"'}
     assert len(answer["report"]["groups"]) == 4, "the report comes with the answer"
-    report = user.run("report", answer["run"])
+    report = user.run("report", answer["run"], "--json")
     assert report.returncode == 0, report.stderr
-    assert "first checkpoint" in report.stdout
+    for host in json.loads(report.stdout)["hosts"]:
+        known = {metric: measure["seconds"] for metric, measure in host["measures"].items()}
+        assert known["from-launch"] > known["install"] + known["first-checkpoint"], "no duration is unknown"

@@ -44,6 +44,8 @@ def test_two_hosts_there_and_back(user: User, echo: Path) -> None:
             ("launcher", "launch/create"),
             ("launcher", "launch/boot"),
             ("launcher", "launch/ssh"),
+            ("launcher", "hello"),
+            ("launcher", "packages"),
             ("host", "hello"),
             ("host", "packages"),
         }

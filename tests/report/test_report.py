@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bootstrap.report import load, sentences, summarise
+from bootstrap.report.present import table
 from tests.report import synthetic
 from tests.report.synthetic import AMAZON, RHEL, UBUNTU, Kind, Stream
 
@@ -93,6 +94,49 @@ def test_where_no_phase_covers_it_the_seconds_are_called_unexplained(ledger: Led
     (cause,) = [s.text for s in sentences.say(report_on(ledger)) if s.kind == "cause"]
     assert "no phase accounts for it, all 39.8 s are unexplained." in cause
     assert "unexplained. Also different, but not measured in seconds: threads (2, against 1)." in cause
+
+
+def test_what_other_phases_made_good_is_said(ledger: Ledger) -> None:
+    run = ledger.start_run("ec2", ["launch"])
+    for distro, refresh, verify in (("a", 2.0, 30.0), ("b", 32.0, 10.0)):
+        host = ledger.add_host(run, f"{distro}-1", distro)
+        stream = Stream(f"boot-{distro}")
+        stream.start("install")
+        stream.phase("install/packages/refresh", refresh, "network")
+        stream.phase("install/verify", verify, "compute")
+        stream.end("install")
+        ledger.replace_phases(host, "host", stream.events)
+        ledger.update_host(host, status="ok")
+    found = sentences.say(report_on(ledger))
+    (cause,) = [s.text for s in found if s.kind == "cause"]
+    assert cause.startswith("Install: b took 10.0 s longer than a: 30.0 s downloading the repository metadata")
+    assert cause.endswith("; 20.0 s less elsewhere.")
+    assert any("1 host each decides nothing by itself" in s.text for s in found)
+
+
+def test_seconds_in_no_phase_are_said(ledger: Ledger) -> None:
+    run = ledger.start_run("local", ["install"])
+    host = ledger.add_host(run, "here", "debian")
+    ledger.replace_phases(host, "host", unmeasured(AMAZON, 4.2, random.Random(3)).events)
+    ledger.update_host(host, status="ok")
+    lines = table.text(report_on(ledger)).splitlines()
+    (rest,) = [line for line in lines if "not explained" in line]
+    assert rest.split()[:4] == ["not", "explained", "4.2", "s"]
+    assert [line.split()[0] for line in lines[3:6]] == ["install", "torch", "not"]
+
+
+def test_hosts_that_share_a_machine_are_said_to(ledger: Ledger) -> None:
+    run = ledger.start_run("ec2", ["launch"])
+    for name in ("amazon-1", "amazon-2"):
+        host = ledger.add_host(run, name, "amazon")
+        stream = synthetic.host_stream(AMAZON, random.Random(1), stream=Stream("one-kernel"))
+        ledger.replace_phases(host, "host", stream.events)
+        ledger.update_host(host, status="ok")
+    assert "2 hosts ran on one machine and shared its processors and disk: amazon-1, amazon-2." in said(
+        report_on(ledger), "care"
+    )
+    synthetic.run(ledger, (AMAZON,), 2)
+    assert "ran on one machine" not in said(summarise(load(ledger)), "care")
 
 
 def test_a_wait_that_covers_half_is_not_the_cause(ledger: Ledger) -> None:

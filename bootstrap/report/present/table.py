@@ -13,18 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from bootstrap.events import FIRST_CHECKPOINT, INSTALL
-from bootstrap.report import sentences, words
+from bootstrap.report import sentences, timeline, words
 from bootstrap.report.data import COMPARED, EMPTY_REMEDY, VAL_LOSS, Data, Host, PhaseRow
 from bootstrap.report.words import TITLES, UNKNOWN, count, dollars, listed, seconds, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
     from bootstrap.report.summary import Group, Report
 
 _DASH = "–"
+_REST_SHOWN = 0.1  # seconds
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 10
 _SHORT_BAR = 4
@@ -207,21 +208,40 @@ def _tree(rows: Sequence[PhaseRow], bars: bool) -> Table:
     table.add_column("")
     table.add_column("")
     top = max((row.seconds or 0.0 for row in rows), default=0.0)
-    inner = {row.parent for row in rows}
-    depth: dict[int, int] = {}
-    for row in rows:
-        depth[row.id] = depth[row.parent] + 1 if row.parent in depth else 0
-        leaf = row.path.rpartition("/")[2] if row.parent in depth else row.path
-        name = Text(f"  {'  ' * depth[row.id]}{TITLES.get(row.path, leaf)}", style="" if depth[row.id] else "bold")
-        note = "" if row.status == "ok" else {"open": "never ended"}.get(row.status, row.status)
-        kind = words.CATEGORIES[row.category] if row.id not in inner and row.category != "mixed" else ""
-        table.add_row(
-            name,
-            seconds(row.seconds),
-            Text(bar(row.seconds or 0.0, top, bars), style=_COLOURS[row.category]),
-            Text(" · ".join(filter(None, (kind, note))), style="dim"),
-        )
+    for depth, name, value, category, note in _lines(rows):
+        title = Text(f"  {'  ' * depth}{name}", style="" if depth else "bold")
+        bar_cell = Text(bar(value or 0.0, top, bars), style=_COLOURS[category])
+        table.add_row(title, seconds(value), bar_cell, Text(note, style="dim"))
     return table
+
+
+_Line = tuple[int, str, float | None, str, str]
+"""How deep, the name, seconds, category, a note."""
+
+
+def _lines(rows: Sequence[PhaseRow]) -> Iterator[_Line]:
+    """Yield the phases, each above those inside it, and after these the seconds that none of them measured."""
+    kept = timeline.once(rows)
+    known = {row.id for row in kept}
+    inside: dict[int | None, list[PhaseRow]] = {}
+    for row in kept:
+        inside.setdefault(row.parent if row.parent in known else None, []).append(row)
+
+    def below(row: PhaseRow, depth: int) -> Iterator[_Line]:
+        children = inside.get(row.id, [])
+        leaf = row.path.rpartition("/")[2] if depth else row.path
+        note = "" if row.status == "ok" else {"open": "never ended"}.get(row.status, row.status)
+        kind = words.CATEGORIES[row.category] if not children and row.category != "mixed" else ""
+        name = TITLES.get(row.path, leaf)
+        yield depth, name, row.seconds, row.category, " · ".join(filter(None, (kind, note)))
+        for child in children:
+            yield from below(child, depth + 1)
+        rest = (row.seconds or 0.0) - sum(child.seconds or 0.0 for child in children)
+        if children and rest >= _REST_SHOWN:
+            yield depth + 1, "not explained", rest, "mixed", "in no phase"
+
+    for row in inside.get(None, []):
+        yield from below(row, 0)
 
 
 def _closing(data: Data, host: Host) -> Iterable[Text]:
