@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.report.data import COMPARED, Data, Host
@@ -152,16 +152,16 @@ class Side:
 
     def __init__(self, data: Data, hosts: Sequence[Host], metric: str) -> None:
         self.hosts = hosts
-        self._columns = data.spent.get(metric, {})
+        self._columns = partial(data.spent, metric)  # read when it is asked for: most outputs need a part of it
         self._seconds = [host.seconds(metric) or 0.0 for host in hosts]
 
     def parts(self) -> list[Part]:
         """Return the parts of the duration, its own row apart: that stands for what none of its phases measured."""
-        return [part for part in self._columns if "/" in part.path]
+        return [part for part in self._columns() if "/" in part.path]
 
     def spent(self, part: Part) -> list[float]:
         """Return the seconds that each host spent on a part."""
-        column = self._columns.get(part)
+        column = self._columns().get(part)
         return [column[host.place] for host in self.hosts] if column is not None else [0.0] * len(self.hosts)
 
     def range(self, part: Part) -> tuple[float, float]:
@@ -187,7 +187,7 @@ def _excesses(slower: Side, faster: Side) -> list[tuple[Part, float]]:
 
 def _suspects(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
     """Yield the facts in which all the hosts of one side differ from all of the other's."""
-    names = (*_SUSPECTS, *_STRAINS)
+    names = [name for name in (*_SUSPECTS, *_STRAINS) if name in data.varying]
     ours, theirs = data.values(slower, names), data.values(faster, names)
     for name in names:
         if name in ours and name in theirs and _apart(ours[name], theirs[name], _STRAINS.get(name)):

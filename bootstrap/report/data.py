@@ -120,17 +120,24 @@ class Data:
         self.ledger = ledger
         self.runs = runs
         self.hosts = hosts
+        self._spent: dict[str, Columns] = {}
+
+    def spent(self, metric: str) -> Columns:
+        """Return what a duration was spent on: by part, the own seconds of every host, each at its place."""
+        if metric not in self._spent:
+            known = [(host.measures[metric], host.place) for host in self.hosts]
+            roots = {measure.rows[0]: place for measure, place in known if measure.seconds is not None}
+            self._spent[metric] = spending.read(self.ledger, roots, len(self.hosts))
+        return self._spent[metric]
 
     @cached_property
-    def spent(self) -> dict[str, Columns]:
-        """What each duration was spent on: by part, the own seconds of every host, each at its place."""
-        known = [(host, host.measures[metric]) for host in self.hosts for metric in COMPARED]
-        roots = {measure.rows[0]: host.place for host, measure in known if measure.seconds is not None}
-        return spending.read(self.ledger, roots, len(self.hosts))
+    def varying(self) -> dict[str, set[Any]]:
+        """The facts that have more than one value among the hosts, with their values."""
+        return {name: values for name, values in self.values(self.hosts).items() if len(values) > 1}
 
     def spent_by(self, host: Host, metric: str) -> dict[Part, float]:
         """Return what one host spent a duration on, in seconds."""
-        columns = self.spent.get(metric, {})
+        columns = self.spent(metric)
         return {part: column[host.place] for part, column in columns.items() if abs(column[host.place]) > spending.TICK}
 
     def values(self, hosts: Iterable[Host], names: Collection[str] | None = None) -> dict[str, set[Any]]:

@@ -21,7 +21,7 @@ TICK = 0.005
 
 # The phases of one attempt: those of the duration's own row, on its clock, from it on.
 _PACKED = """
-SELECT root.id, root.path, json_group_array(p.id - root.id), json_group_array(p.parent - root.id),
+SELECT root.id, json_group_array(p.id - root.id), json_group_array(p.parent - root.id),
        json_group_array(p.category), json_group_array(p.path), json_group_array(p.ended - p.started)
 FROM phases AS root CROSS JOIN phases AS p
   ON p.host_id = root.host_id AND p.id >= root.id AND p.started <= root.ended AND p.ended IS NOT NULL
@@ -44,24 +44,23 @@ _Shape = list[tuple["array[float]", list[int]]]
 """For each phase of an attempt, the column that it counts in, and the positions of the phases inside it."""
 
 
-def read(ledger: Ledger, roots: Mapping[int, int], places: int) -> dict[str, Columns]:
-    """Divide durations among their phases. `roots`: the rows that are durations, and the places of their hosts.
+def read(ledger: Ledger, roots: Mapping[int, int], places: int) -> Columns:
+    """Divide a duration among its phases. `roots`: the rows that are the durations, and the places of their hosts.
 
     A phase counts with its own seconds, those of the phases inside it apart, so that a host's parts add up to its
     duration. Phases of attempts that are not the measured one are left out.
     """
-    columns: dict[str, Columns] = {}
+    columns: Columns = {}
     shapes: dict[tuple[str, ...], _Shape] = {}
-    for row, metric, *shape, lengths in ledger.stream(_PACKED, [json.dumps(list(roots))]):
-        key = (metric, *shape)
-        if key not in shapes:
+    for row, *packed, lengths in ledger.stream(_PACKED, [json.dumps(list(roots))]):
+        shape = tuple(packed)
+        if shape not in shapes:
             ids, parents, *parts = map(json.loads, shape)
-            there = columns.setdefault(metric, {})
-            own = [there.setdefault(Part(*part), array("d", bytes(8 * places))) for part in zip(*parts, strict=True)]
-            shapes[key] = list(zip(own, map(partial(_positions, parents), ids), strict=True))
+            own = [columns.setdefault(Part(*part), array("d", bytes(8 * places))) for part in zip(*parts, strict=True)]
+            shapes[shape] = list(zip(own, map(partial(_positions, parents), ids), strict=True))
         seconds = json.loads(lengths)
         place = roots[row]
-        for whole, (column, inside) in zip(seconds, shapes[key], strict=True):
+        for whole, (column, inside) in zip(seconds, shapes[shape], strict=True):
             column[place] += whole - sum([seconds[position] for position in inside]) if inside else whole
     return columns
 

@@ -241,8 +241,8 @@ def _median(group: Group, metric: str) -> float:
 
 def _unfair(data: Data, by: Sequence[str]) -> dict[str, list[str]]:
     """Return what differs between the hosts though a fair comparison would keep it the same."""
-    values = data.values(data.hosts, [name for name in FAIR if name not in by])
-    found = {name: sorted(map(shown, several)) for name, several in values.items() if len(several) > 1}
+    differing = [name for name in FAIR if name in data.varying and name not in by]
+    found = {name: sorted(map(shown, data.varying[name])) for name in differing}
     providers = sorted({host.run.provider for host in data.hosts})
     if len(providers) > 1 and "provider" not in by:
         found["provider"] = providers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap import __version__, clock
 from bootstrap.report import blame, sentences, statistics
-from bootstrap.report.data import VAL_LOSS, Run
+from bootstrap.report.data import COMPARED, VAL_LOSS, Run
 
 if TYPE_CHECKING:
     from bootstrap.report.data import Data, Host, PhaseRow
@@ -164,7 +164,7 @@ def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | 
             }
             for metric, measure in host.measures.items()
         },
-        "own_seconds": {metric: _categories(data.spent_by(host, metric)) for metric in data.spent},
+        "own_seconds": {metric: _categories(data.spent_by(host, metric)) for metric in COMPARED},
     }
     if phases is not None:
         document["phases"] = [_phase_document(row) for row in phases]

@@ -257,7 +257,7 @@ def _splits(report: Report, metric: str) -> list[Split]:
 def _split(data: Data, group: Group, metric: str, scale: float) -> Split:
     hosts = group.measured[metric]
     sums = dict.fromkeys(CATEGORIES, 0.0)
-    for part, column in data.spent.get(metric, {}).items():
+    for part, column in data.spent(metric).items():
         sums[part.category] += sum(column[host.place] for host in hosts) / len(hosts)
     segments, left = [], 0.0
     for category, spent in sums.items():
