@@ -4,8 +4,8 @@
     python benchmarks/report.py coverage [--experiments 2000]
 
 `speed` makes a ledger of that many runs with 12 hosts each, then times `charrnn-bootstrap report --all` in a process of
-its own: wall time, processor time, and the most memory that it held. `coverage` counts how often the 95 % interval of the median holds
-the true one, and how often the test finds a difference where there is none.
+its own: wall time, processor time, and the most memory that it held. `coverage` counts how often the 95 % interval of
+the median holds the true one, and how often the test finds a difference where there is none.
 """
 
 from __future__ import annotations

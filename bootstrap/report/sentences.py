@@ -153,7 +153,8 @@ def _blame(item: Blame) -> str:
 
 def _cause(cause: Cause, item: Blame) -> str:
     comparison = item.comparison
-    of_them = " of them" if cause is item.causes[0] and item.unexplained > -_WORTH_A_WORD else ""
+    inside = item.unexplained > -_WORTH_A_WORD and cause.seconds <= comparison.difference
+    of_them = " of them" if cause is item.causes[0] and inside else ""
     several = len(comparison.slower.hosts) > 1 or len(comparison.faster.hosts) > 1
     ranges = f" ({span(*cause.slower)} a host, against {span(*cause.faster)})" if several else ""
     return f"{seconds(cause.seconds)}{of_them} {words.doing(cause.part)}{ranges}"
