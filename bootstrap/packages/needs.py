@@ -43,7 +43,7 @@ NEEDS: dict[str, Need] = {
     "tmux": Need("training runs in screen, systemd-run or setsid", commands=("tmux",), else_need="screen"),
     "screen": Need("training runs in tmux, systemd-run or setsid", commands=("screen",), when="asked"),
     "git": Need("sources cannot be cloned by git", commands=("git",)),
-    "compiler": Need("training takes about twice as long: its kernels are compiled here", has="compiler"),
+    "compiler": Need("training takes up to twice as long: its kernels are compiled here", has="compiler"),
     "pci": Need("lspci is not there to look at the GPU with", commands=("lspci",), when="gpu"),
     "pip": Need("uv cannot be fetched for a Python of its own", commands=("pip3",), when="asked"),
 }
