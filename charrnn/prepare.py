@@ -51,6 +51,8 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
         )  # fmt: skip
         config = replace(config, dropout=options.dropout, locked=options.locked_dropout)
     _total(options, len(splits.train))  # what is wrong is said before anything is measured
+    if config.batchnorm and options.batch_size * options.seq_length == 1:
+        raise UsageError("--batchnorm takes the mean of a batch: give a --batch-size or --seq-length of at least 2")
     _check_memory(config, resolve_device(options.device))
     make_directory(_directory(options)).close()
     execution = _choose_execution(options, config)
