@@ -176,10 +176,6 @@ def _text(
         vocabulary_cap=options.max_vocabulary,
         report=report,
     )
-    reset_on = None
-    if options.reset_state_on is not None:
-        separator = options.reset_state_on.replace("\\n", "\n").replace("\\t", "\t")
-        reset_on = corpus.vocabulary.encode(separator)
     splits = make_splits(
         corpus.ids,
         kind=options.split,
@@ -187,7 +183,7 @@ def _text(
         sequence_length=options.seq_length,
         train_fraction=options.train_frac,
         validation_fraction=options.val_frac,
-        reset_on=reset_on,
+        reset_on=corpus.vocabulary.encode_separator(options.reset_state_on),
     )
     return corpus, splits
 

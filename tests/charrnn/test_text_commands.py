@@ -259,6 +259,14 @@ def test_the_originals_other_programs_lead_on(program: str, hint: str, capfd: py
     assert hint in capfd.readouterr().err
 
 
+def test_the_state_is_reset_between_records_as_in_training(text: Path, tmp_path: Path, network: Path) -> None:
+    records = saved(tmp_path / "records", reset_state_on="\\n")
+    first, second = text.read_text().splitlines(keepends=True)[:2]
+    rows = evaluated(records, "--data", text, "--part", "all", "--streams", 1, "--per-character")["scores"]
+    inside = [nats for offset, _, nats in rows if len(first) < offset < len(first + second)]
+    assert sum(inside) / len(inside) == pytest.approx(reference_loss(network, second), abs=1e-5)
+
+
 def test_the_cost_of_each_character(network: Path, text: Path) -> None:
     for options in (["--part", "all"], ["--split", "contiguous"], ["--split", "interleaved"]):
         result = evaluated(network, "--data", text, *options, "--per-character")
