@@ -237,9 +237,9 @@ def _fractions(kind: str, train: float | None, validation: float | None) -> _Fra
 
 def _too_short(symbols: int, batch_size: int, sequence_length: int, need: int) -> CorpusError:
     return CorpusError(
-        f"the text is too short: it has {symbols:,} characters, and one batch of {batch_size} sequences of"
-        f" {sequence_length}, with some left to validate on, needs at least {need:,}; use more text, or a smaller"
-        " --batch-size or --seq-length"
+        f"the text is too short: it has {symbols:,} character{'s' * (symbols != 1)}, and one batch of {batch_size}"
+        f" sequences of {sequence_length}, with some left to validate on, needs at least {need:,}; use more text, or a"
+        " smaller --batch-size or --seq-length"
     )
 
 

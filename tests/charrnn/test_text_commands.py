@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,6 @@ from charrnn.model import CharRNN, ModelConfig
 from charrnn.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
 
 SYMBOLS = "\n ,.abcdefgh"
@@ -314,6 +313,15 @@ def test_inspect_tells_what_is_there(network: Path) -> None:
     shown = call("inspect", "-gpuid", -1, network).stdout
     for part in ("lstm, 2 layers of 16", "2.5000 nats/char, interleaved", "batch_size", "abc", "iteration"):
         assert part in shown
+
+
+def test_inspect_of_a_network_copied_without_its_training(network: Path, text: Path) -> None:
+    options = ["--rnn-size", 4, "--batch-size", 2, "--iterations", 1, "--threads", 1, "--precision", "fp32"]
+    assert call("train", "--data", text, *options, "--checkpoint-dir", "trained").exit_code == 0
+    (path,) = Path("trained").glob("lm_*")
+    assert json.loads(call("inspect", path, "--json").stdout)["resumable"]
+    (path / "training.safetensors").unlink()
+    assert not json.loads(call("inspect", path, "--json").stdout)["resumable"]
 
 
 def test_inspect_of_what_is_damaged(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
