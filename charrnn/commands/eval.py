@@ -138,7 +138,9 @@ def _measure(model: Any, loader: Loader, loaded: Checkpoint, per_character: bool
             targets = loader.batch(number).y.tolist()
             for stream, (line, costs) in enumerate(zip(targets, nats.tolist(), strict=True)):
                 start = loader.first + stream * loader.stride + column + 1
-                rows.extend((start + k, symbols[s], cost) for k, (s, cost) in enumerate(zip(line, costs, strict=True)))
+                for offset, (symbol, cost) in enumerate(zip(line, costs, strict=True), start):
+                    # The target of the very last character is the very first.
+                    rows.append((0 if offset == loader.wrap_at else offset, symbols[symbol], cost))
         column += nats.shape[1]
     result = Evaluation(total / characters, characters)
     measured: dict[str, Any] = {
