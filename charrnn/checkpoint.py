@@ -271,9 +271,13 @@ def _tensors(path: Path, expected: Any) -> "dict[str, Tensor]":
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the last written last. A damaged description counts by its file's time."""
     found: list[tuple[float, int, Path]] = []
-    with contextlib.suppress(OSError):
-        for entry in folder.iterdir():
-            file = entry / DESCRIPTION
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return []
+    for entry in entries:
+        file = entry / DESCRIPTION
+        with contextlib.suppress(OSError):  # a run that writes here may have removed it just now
             if not entry.name.startswith(".") and file.is_file():
                 found.append((*_when(entry, file), entry))
     return [path for *_, path in sorted(found)]

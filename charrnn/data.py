@@ -68,7 +68,7 @@ class Loader:
         self._ids = ids
         self.first, self.stride, self.length, self.streams = first, stride, length, streams
         self.sequence_length = sequence_length
-        self._wrap_at = wrap_at
+        self.wrap_at = wrap_at
         self._reset_on = reset_on if reset_on is not None and reset_on.size else None
         self._starts = first + stride * np.arange(streams, dtype=np.int64)
         self._position = 0
@@ -115,8 +115,8 @@ class Loader:
         y = np.empty_like(x)
         y[:, :-1] = x[:, 1:]
         after = self._starts + (low + size)
-        if self._wrap_at is not None:
-            after[after == self._wrap_at] = 0
+        if self.wrap_at is not None:
+            after[after == self.wrap_at] = 0
         y[:, -1] = self._ids[after]
         return Batch(torch.from_numpy(x), torch.from_numpy(y), self._resets(x, low))
 
@@ -237,9 +237,9 @@ def _fractions(kind: str, train: float | None, validation: float | None) -> _Fra
 
 def _too_short(symbols: int, batch_size: int, sequence_length: int, need: int) -> CorpusError:
     return CorpusError(
-        f"the text is too short: it has {symbols:,} characters, and one batch of {batch_size} sequences of"
-        f" {sequence_length}, with some left to validate on, needs at least {need:,}; use more text, or a smaller"
-        " --batch-size or --seq-length"
+        f"the text is too short: it has {symbols:,} character{'s' * (symbols != 1)}, and one batch of {batch_size}"
+        f" sequences of {sequence_length}, with some left to validate on, needs at least {need:,}; use more text, or a"
+        " smaller --batch-size or --seq-length"
     )
 
 

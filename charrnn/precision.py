@@ -238,8 +238,8 @@ class Measurement:
 
 
 def possible(config: ModelConfig, choice: Choice) -> bool:
-    """Whether a network can be trained in this way on this CPU: tried with the shortest window."""
-    return Measurement()(Shape(config, batch=1, steps=1), choice).wall < float("inf")
+    """Whether a network can be trained in this way on this CPU: tried with a window that batch normalisation takes."""
+    return Measurement()(Shape(config, batch=2, steps=1), choice).wall < float("inf")
 
 
 class Window:

@@ -51,6 +51,8 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
         )  # fmt: skip
         config = replace(config, dropout=options.dropout, locked=options.locked_dropout)
     _total(options, len(splits.train))  # what is wrong is said before anything is measured
+    if config.batchnorm and options.batch_size * options.seq_length == 1:
+        raise UsageError("--batchnorm takes the mean of a batch: give a --batch-size or --seq-length of at least 2")
     _check_memory(config, resolve_device(options.device))
     make_directory(_directory(options)).close()
     execution = _choose_execution(options, config)
@@ -174,10 +176,6 @@ def _text(
         vocabulary_cap=options.max_vocabulary,
         report=report,
     )
-    reset_on = None
-    if options.reset_state_on is not None:
-        separator = options.reset_state_on.replace("\\n", "\n").replace("\\t", "\t")
-        reset_on = corpus.vocabulary.encode(separator)
     splits = make_splits(
         corpus.ids,
         kind=options.split,
@@ -185,7 +183,7 @@ def _text(
         sequence_length=options.seq_length,
         train_fraction=options.train_frac,
         validation_fraction=options.val_frac,
-        reset_on=reset_on,
+        reset_on=corpus.vocabulary.encode_separator(options.reset_state_on),
     )
     return corpus, splits
 

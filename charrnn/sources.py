@@ -10,7 +10,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -190,7 +190,8 @@ def _folder(folder: Path) -> list[Source]:
 def _spool(name: str, stream: IO[bytes], folder: Path | None) -> Source:
     """A copy of a stream that can be read only once."""
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # what is small stays in memory, and needs no folder
+            folder.mkdir(parents=True, exist_ok=True)
     # It lives as long as the source does, and has no name, so nothing is left behind.
     spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY, dir=str(folder) if folder else None)  # noqa: SIM115
     try:

@@ -86,6 +86,10 @@ class Vocabulary:
             raise CorpusError(f"the network does not know {self.describe(self.unknown(text))}")
         return numbers
 
+    def encode_separator(self, text: str | None) -> NDArray[np.int64] | None:
+        """The numbers of what `--reset-state-on` was given (its escapes are understood); None for None."""
+        return None if text is None else self.encode(text.replace("\\n", "\n").replace("\\t", "\t"))
+
     def decode(self, numbers: Iterable[int]) -> str:
         """The text of these numbers. Bytes that are no UTF-8 become U+FFFD."""
         decoder = self.decoder()

@@ -141,7 +141,7 @@ def _entropy(counts: Any) -> float:
     import numpy as np  # noqa: PLC0415
 
     shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
+    return float(0 - (shares * np.log2(shares)).sum())  # 0, not -0, where there is but one
 
 
 @command.command("novel", context_settings=_SETTINGS)

@@ -40,7 +40,8 @@ def command(
 ) -> None:
     """Measure a network's loss on a text: nats and bits a character, perplexity.
 
-    The hidden state is zero at the start of each stream and carried through it. Losses on different splits must
+    The hidden state is zero at the start of each stream, and of each record of a network that was trained with
+    --reset-state-on, and carried on from there. Losses on different splits must
     not be compared: interleaved is the easier by far.
     """
     from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
@@ -85,6 +86,7 @@ def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> t
     batch = int(options.get("batch_size", 50)) if given["batch_size"] is None else given["batch_size"]
     length = int(options.get("seq_length", 50)) if given["seq_length"] is None else given["seq_length"]
     split = given["split"] or loaded.split
+    reset_on = loaded.vocabulary.encode_separator(options.get("reset_state_on"))  # as trained
     if given["streams"] is not None and given["streams"] < 1:
         raise UsageError(f"--streams {given['streams']}: give at least 1")
     if given["part"] == "all":
@@ -95,7 +97,15 @@ def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> t
             raise UsageError(f"{corpus.name} has a single character: there is nothing to predict")
         streams = max(1, min(given["streams"] or batch, total // length))
         size = total // streams
-        loader = Loader(corpus.ids, first=0, stride=size, length=size, streams=streams, sequence_length=length)
+        loader = Loader(
+            corpus.ids,
+            first=0,
+            stride=size,
+            length=size,
+            streams=streams,
+            sequence_length=length,
+            reset_on=reset_on,
+        )
         return loader, {"split": None, "part": "all"}
     same = split == loaded.split
     splits = make_splits(
@@ -105,6 +115,7 @@ def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> t
         sequence_length=length,
         train_fraction=_first(given["train_frac"], options.get("train_frac") if same else None),
         validation_fraction=_first(given["val_frac"], options.get("val_frac") if same else None),
+        reset_on=reset_on,
         evaluation_streams=given["streams"],
     )
     return splits.part(given["part"]), {"split": split, "part": given["part"], "split_details": splits.description}
@@ -127,7 +138,9 @@ def _measure(model: Any, loader: Loader, loaded: Checkpoint, per_character: bool
             targets = loader.batch(number).y.tolist()
             for stream, (line, costs) in enumerate(zip(targets, nats.tolist(), strict=True)):
                 start = loader.first + stream * loader.stride + column + 1
-                rows.extend((start + k, symbols[s], cost) for k, (s, cost) in enumerate(zip(line, costs, strict=True)))
+                for offset, (symbol, cost) in enumerate(zip(line, costs, strict=True), start):
+                    # The target of the very last character is the very first.
+                    rows.append((0 if offset == loader.wrap_at else offset, symbols[symbol], cost))
         column += nats.shape[1]
     result = Evaluation(total / characters, characters)
     measured: dict[str, Any] = {

@@ -25,7 +25,8 @@ def command(name: str | None, as_json: bool) -> None:
     from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
 
     path = checkpoints.find(None if name is None else Path(name))
-    about = describe(path, checkpoints.load(path))
+    # Without the state of its training, a copied network is whole for everything but a resume.
+    about = describe(path, checkpoints.load(path, training=(path / checkpoints.TRAINING).exists()))
     if as_json:
         click.echo(json.dumps(_finite(about)))
     else:

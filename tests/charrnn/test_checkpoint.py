@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tracemalloc
@@ -260,6 +261,21 @@ class TestFinding:
         later = save(saved.with_name("a"), made(iteration=2))
         assert list_checkpoints(saved.parent) == [saved, later]
         assert find(saved.parent) == later
+
+    def test_one_that_a_run_removes_meanwhile_hides_no_other(
+        self, saved: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        others = [save(saved.with_name(name), made(iteration=2)) for name in "abc"]
+        real = checkpoint.read_description
+
+        def read_description(path: Path) -> dict[str, Any]:
+            if path == saved:
+                shutil.rmtree(path)
+            return real(path)
+
+        monkeypatch.setattr(checkpoint, "read_description", read_description)
+        monkeypatch.setattr(Path, "iterdir", lambda _folder: iter([saved, *others]))
+        assert list_checkpoints(saved.parent) == others
 
     def test_none_means_cv(self) -> None:
         path = save(Path("cv") / "x", made())

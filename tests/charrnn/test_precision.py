@@ -216,6 +216,13 @@ def test_a_kernel_that_fails_is_infinitely_slow(monkeypatch: pytest.MonkeyPatch)
     assert Measurement()(SHAPE, Choice("pytorch", "bf16", 1)).wall == float("inf")
 
 
+@pytest.mark.parametrize("batchnorm", [False, True])
+def test_a_network_that_can_be_trained_here_is_possible(batchnorm: bool) -> None:
+    """Batch normalisation takes no batch of a single character: such a run could not be resumed."""
+    config = ModelConfig(5, size=8, layers=1, batchnorm=batchnorm)
+    assert precision.possible(config, Choice("pytorch", "fp32", 1))
+
+
 def test_a_gpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 5))
     assert choose(CONFIG, batch=1, steps=1, device="cuda") == Choice("pytorch", "fp32", 1)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +22,6 @@ from charrnn.errors import CharRNNError, CorpusError, DiskError, UsageError
 from charrnn.sources import Source
 from charrnn.text import read_corpus
 from charrnn.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -130,6 +127,11 @@ def test_standard_input_and_pipes(tmp_path: Path, cache: Path, monkeypatch: pyte
     writer.start()
     assert read_corpus([fifo], cache=cache).characters == 14
     writer.join()
+
+
+def test_standard_input_needs_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe")))
+    assert read_corpus(["-"], cache=Path("/proc/nowhere")).characters == 11
 
 
 def test_a_byte_order_mark_is_not_text(tmp_path: Path, cache: Path) -> None:

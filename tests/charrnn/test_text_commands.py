@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,6 @@ from charrnn.model import CharRNN, ModelConfig
 from charrnn.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
 
 SYMBOLS = "\n ,.abcdefgh"
@@ -259,13 +258,21 @@ def test_the_originals_other_programs_lead_on(program: str, hint: str, capfd: py
     assert hint in capfd.readouterr().err
 
 
+def test_the_state_is_reset_between_records_as_in_training(text: Path, tmp_path: Path, network: Path) -> None:
+    records = saved(tmp_path / "records", reset_state_on="\\n")
+    first, second = text.read_text().splitlines(keepends=True)[:2]
+    rows = evaluated(records, "--data", text, "--part", "all", "--streams", 1, "--per-character")["scores"]
+    inside = [nats for offset, _, nats in rows if len(first) < offset < len(first + second)]
+    assert sum(inside) / len(inside) == pytest.approx(reference_loss(network, second), abs=1e-5)
+
+
 def test_the_cost_of_each_character(network: Path, text: Path) -> None:
-    for options in (["--part", "all"], ["--split", "contiguous"], ["--split", "interleaved"]):
+    for options in (["--part", "all"], ["--split", "contiguous"], ["--split", "interleaved"], ["--part", "test"]):
         result = evaluated(network, "--data", text, *options, "--per-character")
         rows = result["scores"]
         assert sum(nats for *_, nats in rows) / len(rows) == pytest.approx(result["loss"])
         content = text.read_text()
-        assert all(content[offset] == symbol for offset, symbol, _ in rows if offset < len(content))
+        assert all(content[offset] == symbol for offset, symbol, _ in rows)
         assert [row[0] for row in rows] == sorted({row[0] for row in rows})
     lines = call(
         "eval", network, "--data", text, "--part", "all", "--streams", 1, "--per-character"
@@ -306,6 +313,15 @@ def test_inspect_tells_what_is_there(network: Path) -> None:
     shown = call("inspect", "-gpuid", -1, network).stdout
     for part in ("lstm, 2 layers of 16", "2.5000 nats/char, interleaved", "batch_size", "abc", "iteration"):
         assert part in shown
+
+
+def test_inspect_of_a_network_copied_without_its_training(network: Path, text: Path) -> None:
+    options = ["--rnn-size", 4, "--batch-size", 2, "--iterations", 1, "--threads", 1, "--precision", "fp32"]
+    assert call("train", "--data", text, *options, "--checkpoint-dir", "trained").exit_code == 0
+    (path,) = Path("trained").glob("lm_*")
+    assert json.loads(call("inspect", path, "--json").stdout)["resumable"]
+    (path / "training.safetensors").unlink()
+    assert not json.loads(call("inspect", path, "--json").stdout)["resumable"]
 
 
 def test_inspect_of_what_is_damaged(network: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,7 @@ MISTAKES = [
     ("--data text.txt -dropout 1", 2, "less than 1"),
     ("--data text.txt -train_frac 1.5", 2, "--train-frac 1.5"),
     ("--data text.txt -train_frac 0", 2, "nothing to train on"),
+    ("--data text.txt -batchnorm 1 -batch_size 1 -seq_length 1", 2, "--batchnorm takes the mean of a batch"),
     ("--data text.txt --iterations 0", 2, "--iterations 0: give a number from 1 up"),
     ("--data text.txt -max_epochs 0", 2, "less than one iteration"),
     ("--data text.txt --iterations 3 --max-epochs 3", 2, "both set the length"),
