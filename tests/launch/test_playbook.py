@@ -116,7 +116,7 @@ def test_steps_are_done_in_order_and_timed_by_the_host(tmp_path: Path, monkeypat
         )
     )
     assert (tmp_path / "fetched" / "taken").read_text() == "given"
-    assert lines == ["done"]
+    assert lines == ["done", "never was passed over: there is no no-such-command-here here"]
     starts = [event.body["phase"] for event in doing.events if event.event == "start"]
     assert starts == ["copy", "retried", "retried", "retried", "allowed"]
     instants = [event.instant.at for event in doing.events]
