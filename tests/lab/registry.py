@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ CERTIFICATE = "usr/local/share/lab-registry.pem"
 _LEFT_OUT = ("constraint", "require-virtualenv", "target", "prefix", "user")  # what is about this machine alone
 
 
+@functools.cache  # a start of pip is most of a second, and each host asks four times
 def settings() -> dict[str, str]:
     """Return the pip settings, of files and of PIP_* variables together."""
     pip = [shutil.which("pip") or ""] if shutil.which("pip") else [sys.executable, "-m", "pip"]
@@ -26,9 +28,7 @@ def settings() -> dict[str, str]:
 
 def pip_conf() -> str:
     """Return the settings as the text of a host's pip.conf; the certificate is where `certificate` puts it."""
-    found = settings()
-    if certificate():
-        found["cert"] = f"/{CERTIFICATE}"
+    found = settings() | ({"cert": f"/{CERTIFICATE}"} if certificate() else {})
     lines = [f"{name} = {value.replace(chr(10), chr(10) + '    ')}" for name, value in found.items()]
     return "\n".join(["[global]", *lines, ""])
 
