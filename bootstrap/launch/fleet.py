@@ -327,9 +327,8 @@ class Fleet:
 
     def _collect(self, host: HostRun, machine: Machine, runner: Runner, failure: Failure | None) -> None:
         """Bring what the host recorded into the ledger, and its logs here where it failed."""
-        for name, value in machine.facts.items():
-            if value is not None:
-                self._ledger.record_fact(host.row, name, value)
+        known = {name: value for name, value in machine.facts.items() if value is not None}
+        self._ledger.record_facts(host.row, known)
         found: list[Event] = []
         if machine.host is not None and (failure is None or failure.kind not in _UNREACHABLE):
             try:

@@ -14,7 +14,7 @@ from bootstrap.ledger import files, phases
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -120,10 +120,11 @@ class Ledger:
                 raise LedgerError(f"a host has no column {', '.join(sorted(unknown))}")
             db.execute(f"UPDATE hosts SET {names} WHERE id = ?", (*columns.values(), host_id))  # noqa: S608  (names checked above)
 
-    def record_fact(self, host_id: int, name: str, value: Any) -> None:
-        """Record something found out about a host; the last word counts."""
+    def record_facts(self, host_id: int, facts: Mapping[str, Any]) -> None:
+        """Record what was found out about a host, in one write to the disk; the last word counts."""
         with self._transaction() as db:
-            phases.put_fact(db, host_id, name, value)
+            for name, value in facts.items():
+                phases.put_fact(db, host_id, name, value)
 
     def replace_phases(self, host_id: int, source: str, events: Iterable[Event]) -> None:
         """Store a host's stream of events, instead of what an earlier copy of the same stream held.

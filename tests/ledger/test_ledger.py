@@ -81,8 +81,7 @@ def test_what_is_no_database_is_kept_aside_and_a_new_ledger_begun(path: Path) ->
 def test_damage_in_the_middle_is_found_before_anything_is_written(path: Path) -> None:
     with Ledger(path) as ledger:
         host = host_in(ledger)
-        for number in range(400):
-            ledger.record_fact(host, f"fact.{number}", "x" * 200)
+        ledger.record_facts(host, {f"fact.{number}": "x" * 200 for number in range(400)})
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
