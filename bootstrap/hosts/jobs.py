@@ -9,6 +9,7 @@ The host needs a POSIX shell, coreutils and util-linux (`setsid`), nothing of ou
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import deque
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOOK = 5.0  # seconds that one command follows a job: the longest that a stop asked for from here goes unnoticed
+_STILL_RUNNING = 75  # the exit code of a look that ended before the job
 KEPT_LINES = 5000
 """How much of a job's output is kept in memory; all of it stays on the host."""
 
@@ -52,13 +54,16 @@ while [ ! -e "$1/pid" ] || [ ! -e "$1/output" ]; do
 done
 """
 
-# $1: the job's folder; $2: how many lines of its output were seen; $3: a word that no output holds. Prints the rest
-# of the output as it comes, ends with the job, and then prints a line with the exit code or with what became of it.
-_FOLLOW = r"""
-pid=$(cat "$1/pid" 2>/dev/null) || { echo "$3 vanished"; exit 0; }
-running() { [ ! -e "$1/code" ] && read -r _ _ state _ <"/proc/$2/stat" && [ "$state" != Z ]; }
-(while running "$1" "$pid" 2>/dev/null; do sleep 0.3; done) &
+# $1: the job's folder; $2: how many lines of its output were seen; $3: a word that no output holds; $4: how often to
+# look, every 0.3 s. Prints the rest of the output as it comes, ends with the job, and then prints a line with the exit
+# code or with what became of it. It ends by itself: sshd tells nobody that the launcher has gone, and looks that stay
+# would slow down the very job that is timed.
+_FOLLOW = rf"""
+pid=$(cat "$1/pid" 2>/dev/null) || {{ echo "$3 vanished"; exit 0; }}
+running() {{ [ ! -e "$1/code" ] && read -r _ _ state _ <"/proc/$pid/stat" && [ "$state" != Z ]; }} 2>/dev/null
+(i=0; while [ $i -lt "$4" ] && running "$1"; do i=$((i + 1)); sleep 0.3; done) &
 tail -n "+$(($2 + 1))" -s 0.3 --pid=$! -f "$1/output" 2>/dev/null
+! running "$1" || exit {_STILL_RUNNING}
 [ -z "$(tail -c 1 "$1/output")" ] || echo
 if [ -e "$1/code" ]; then
     echo "$3 code $(cat "$1/code")"
@@ -171,7 +176,8 @@ class Job:
 
     def _follow(self, timeout: float, take: Callable[[str], None]) -> str:
         """Follow the output until the job ends (its state), or the connection or the time does (nothing)."""
-        state, mark = "", secrets.token_hex(12)
+        state, mark, before = "", secrets.token_hex(12), self._seen
+        looks = str(math.ceil((timeout + 1) / 0.3))  # the time here ends first, unless this machine is too busy
 
         def line(text: str) -> None:
             nonlocal state
@@ -182,9 +188,14 @@ class Job:
 
         try:
             result = self._host.run(
-                ["sh", "-c", _FOLLOW, "sh", self.folder, str(self._seen), mark], timeout=timeout, on_line=line
+                ["sh", "-c", _FOLLOW, "sh", self.folder, str(self._seen), mark, looks], timeout=timeout, on_line=line
             )
         except ConnectionLostError:
+            return ""
+        if result.exit_code == _STILL_RUNNING:
+            if self._seen > before:  # the last line may not have been whole: it comes again
+                self._seen -= 1
+                self._lines.pop()
             return ""
         return state or ("" if result.exit_code == TIMED_OUT else "vanished")
 
