@@ -116,6 +116,8 @@ def test_completion_serves_both_programs(shell: str, capsys: pytest.CaptureFixtu
         ("charrnn tra", "train"),
         ("charrnn train --rnn", "--rnn-size"),
         ("charrnn train --model g", "gru"),
+        ("charrnn train -rnn_", "-rnn_size"),
+        ("charrnn train -gpu", "-gpuid"),
         ("charrnn sample --length 5 --te", "--temperature"),
     ],
 )
