@@ -136,7 +136,7 @@ class TestARun:
         assert list((tmp_path / "board").glob("events.*"))
 
     def test_tensorboard_reads_what_is_written_for_it(self, corpus: Path, tmp_path: Path) -> None:
-        given = {"checkpoint_dir": tmp_path / "cv", "tensorboard": tmp_path / "board", "print_every": 5}
+        given: dict[str, Any] = {"checkpoint_dir": tmp_path / "cv", "tensorboard": tmp_path / "board", "print_every": 5}
         charrnn.train(corpus, **given, **SMALL)
         charrnn.train(resume=tmp_path / "cv", iterations=30)
         written = rows(tmp_path / "cv")
