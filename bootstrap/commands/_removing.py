@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from bootstrap.commands._asking import agree
 from bootstrap.commands._options import together
-from bootstrap.errors import ProviderError, UsageError
+from bootstrap.errors import ProviderError
 
 if TYPE_CHECKING:
     from bootstrap.launch.cloud import Account
@@ -55,6 +55,4 @@ def _confirm(found: list[Found], *, yes: bool) -> None:
         return
     for thing in found:
         click.echo(f"  {thing.kind:<16}{thing.id}  run {thing.run}  {thing.region}  {thing.state}".rstrip(), err=True)
-    if not sys.stdin.isatty():
-        raise UsageError("not asked, because standard input is no terminal", remedy="--yes goes ahead")
-    click.confirm(f"Remove these {len(found)}?", abort=True, err=True)
+    agree(f"Remove these {len(found)}?", yes=yes, otherwise="nothing was removed")

@@ -23,9 +23,9 @@ class Terminal:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(self.master, (24, 100))
         environment = user.cloud.environment(user.home) | {"TERM": "xterm"}
-        self.process = subprocess.Popen(
-            user.argv(*arguments), env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-        )
+        # As its controlling terminal, so that Ctrl-C is a signal.
+        argv = ["setsid", "--ctty", *user.argv(*arguments)]
+        self.process = subprocess.Popen(argv, env=environment, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         self.shown = ""
 
