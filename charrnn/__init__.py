@@ -2,11 +2,11 @@
 
 >>> from charrnn import CharRNN, train, sample
 
-The names are imported when they are first used, so that `import charrnn` alone does not import torch.
+The names are imported when they are first used, so that `import charrnn` alone imports nothing else: not torch, and
+nothing that Ctrl-C could interrupt before the command is there to meet it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as typing's own, which type checkers read so too
 
 if TYPE_CHECKING:
     from charrnn.api import TrainingResult, train
@@ -45,7 +45,9 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    import importlib  # noqa: PLC0415 - only where a name is asked for
+
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"charrnn.{_HOMES[name]}"), name)

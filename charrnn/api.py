@@ -99,7 +99,7 @@ def execute(
     if run.options.sample_every:
         standard.append(Samples(run.directory, report))
     if run.options.tensorboard:
-        standard.append(TensorBoard(Path(run.options.tensorboard)))
+        standard.append(TensorBoard(Path(run.options.tensorboard), report))
     with ExitStack() as stack:
         stack.enter_context(claimed(run.directory))
         try:

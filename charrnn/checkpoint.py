@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import time
@@ -170,6 +171,11 @@ def _assemble(path: Path, description: dict[str, Any], *, with_training: bool) -
     _check_parameters(path / MODEL, parameters, config, dtype)
     extra = None
     if with_training and TRAINING in files:
+        if not (path / TRAINING).exists():
+            raise CheckpointError(
+                f"{path} is without {TRAINING}, the state of its training: begin a new run from its network with "
+                f"--init-from {shlex.quote(str(path))}"
+            )
         extra = _tensors(path / TRAINING, files[TRAINING])
     return Checkpoint(
         config=config,

@@ -10,6 +10,7 @@ import torch
 
 from charrnn import checkpoint as checkpoints
 from charrnn import corpora, precision
+from charrnn.callbacks import require_tensorboard
 from charrnn.data import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
 from charrnn.flags import Options, flags
@@ -38,6 +39,7 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
 
     `report` is told what takes a while meanwhile (a corpus that is fetched).
     """
+    _check_packages(options)
     source = None
     if options.init_from is not None:
         source = checkpoints.load(checkpoints.find(Path(options.init_from)), training=False)
@@ -77,6 +79,7 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
     path = checkpoints.find(where)
     saved = _load_for_resume(path)
     options, notes = changed_options(saved.options, given)
+    _check_packages(options)
     if "checkpoint_dir" not in given:
         options = replace(options, checkpoint_dir=str(path.parent))
     corpus, splits = _text(options, saved.vocabulary, report)
@@ -102,6 +105,12 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
         )
         notes = (*notes, message)
     return Prepared(run, (*corpus.messages, *notes, *moved))
+
+
+def _check_packages(options: Options) -> None:
+    """What is missing is said before a text is fetched and read."""
+    if options.tensorboard:
+        require_tensorboard()
 
 
 def _load_for_resume(path: Path) -> "Checkpoint":

@@ -7,6 +7,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from charrnn.blas import can_limit, one_thread
 from charrnn.cpus import allowed_cpus
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.kernels.streams import CompiledStreams, compiled_network
-from charrnn.stepping import BLOCKS, Block, ModelStepper, prepare
+from charrnn.stepping import BLOCKS, Block, ModelStepper, Records, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -104,8 +105,10 @@ class Choice:
 class _Streams:
     """Streams that one stepper advances, the first `len(seeds)` of it for use and the rest to fill the block."""
 
-    def __init__(self, stepper: Stepper, choice: Choice, seeds: list[int], logits: NDArray[Any]) -> None:
-        self._stepper, self._choice = stepper, choice
+    def __init__(
+        self, stepper: Stepper, choice: Choice, seeds: list[int], logits: NDArray[Any], records: Records | None
+    ) -> None:
+        self._stepper, self._choice, self._records = stepper, choice, records
         self._random = [np.random.default_rng(seed) for seed in seeds]
         self._logits = np.repeat(logits[:1], stepper.streams, axis=0)
 
@@ -113,7 +116,8 @@ class _Streams:
         """The next symbols of each stream, [streams, length]."""
         uniform = np.stack([random.random(length) for random in self._random])
         if isinstance(self._stepper, CompiledStreams) and not self._choice.cuts:
-            chosen = self._stepper.draw(uniform, 0.0 if self._choice.certain else self._choice.temperature)
+            temperature = 0.0 if self._choice.certain else self._choice.temperature
+            chosen = self._stepper.draw(uniform, temperature, self._records)
             self._logits = self._stepper.logits
         elif len(self._random) == 1 and not self._choice.cuts:
             chosen = self._advance_one(uniform[0].tolist())
@@ -130,7 +134,7 @@ class _Streams:
         for place in range(length):
             symbols = self._choice.choose(self._logits, filled[:, place])
             chosen[:, place] = symbols
-            self._logits = self._stepper.step(symbols)
+            self._logits = _step(self._stepper, self._records, symbols)
         return chosen[:used]
 
     def _advance_one(self, uniform: list[float]) -> NDArray[np.intp]:
@@ -139,7 +143,7 @@ class _Streams:
         symbols = np.zeros(self._stepper.streams, np.intp)
         weights = np.empty(self._logits.shape[1])
         last, row, chosen = len(weights) - 1, self._logits[0], []
-        step, exp, subtract, divide = self._stepper.step, np.exp, np.subtract, np.divide
+        step, exp, subtract, divide = partial(_step, self._stepper, self._records), np.exp, np.subtract, np.divide
         largest, accumulate = np.maximum.reduce, np.add.accumulate
         for number in uniform:
             if certain:
@@ -158,13 +162,21 @@ class _Streams:
         return np.array([chosen], np.intp)
 
 
+def _step(stepper: Stepper, records: Records | None, symbols: NDArray[np.intp]) -> NDArray[Any]:
+    """A step, behind a separator with a zero state."""
+    if records is not None and (begun := records.begun(symbols)).any():
+        stepper.forget(begun)
+    return stepper.step(symbols)
+
+
 class Sampler:
     """`count` streams of one network that begin with the same prime; stream k has the seed `seed` + k.
 
     So stream k is, to the letter, what one stream with that seed alone would be. Without a prime, the first
     symbol is drawn uniformly, as the original does. On the CPU the compiled kernels advance all streams; without
     them `stepping.Block`s do, in several threads, where NumPy's products can be kept to one thread each.
-    `large`: whether it is worth waiting for a compiler.
+    `separator`: the symbols behind which the state is zeroed, as it was in training; `large`: whether it is worth
+    waiting for a compiler.
     """
 
     def __init__(
@@ -175,6 +187,7 @@ class Sampler:
         prime: NDArray[Any],
         seed: int = 123,
         count: int = 1,
+        separator: NDArray[np.int64] | None = None,
         large: bool = False,
     ) -> None:
         if count < 1:
@@ -194,13 +207,20 @@ class Sampler:
             threads = _threads(count)
             sizes = _block_sizes(count, threads)
             first, steppers = Block(network, BLOCKS[0]), [_block(network, size) for size in sizes]
+        if separator is not None and not separator.size:
+            separator = None
+        before = None if separator is None else Records(separator, first.streams)
         with one_thread():
             for symbol in prime.tolist():
-                logits = first.step(np.full(first.streams, symbol, np.intp))
+                logits = _step(first, before, np.full(first.streams, symbol, np.intp))
         self._groups: list[_Streams] = []
         for stepper, size in zip(steppers, sizes, strict=True):
             stepper.spread(first)
-            self._groups.append(_Streams(stepper, choice, list(range(seed, seed + size)), logits))
+            records = None
+            if before is not None:
+                records = Records(before.separator, stepper.streams)
+                records.spread(before)
+            self._groups.append(_Streams(stepper, choice, list(range(seed, seed + size)), logits, records))
             seed += size
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._groups) > 1 else None
 
@@ -266,17 +286,22 @@ def generate(
     seed: int = 123,
     count: int = 1,
     strict: bool = False,
+    reset_state_on: str | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, ...]]:
     """The text of `count` streams as it is made, without the prime: a tuple with each stream's next piece.
 
-    `length` is in symbols and does not include the prime; 0 is without end.
+    `length` is in symbols and does not include the prime; 0 is without end. `reset_state_on`: as the network was
+    trained (a checkpoint's options have it).
     """
     if length < 0:
         raise UsageError(f"a length of {length}: it must be 0 (without end) or more")
     numbers = encode_prime(vocabulary, prime, strict=strict, report=report)
     large = length * count >= _LARGE
-    sampler = Sampler(model, choice or Choice(), prime=numbers, seed=seed, count=count, large=large)
+    separator = vocabulary.encode_separator(reset_state_on)
+    sampler = Sampler(
+        model, choice or Choice(), prime=numbers, seed=seed, count=count, separator=separator, large=large
+    )
     decoders = [vocabulary.decoder() for _ in range(count)]
     for piece in sampler.pieces(length):
         yield tuple(decoder.push(row) for decoder, row in zip(decoders, piece.tolist(), strict=True))
@@ -313,5 +338,8 @@ def sample(
     choice = Choice(temperature=temperature, argmax=argmax, top_k=top_k, top_p=top_p)
     vocabulary = checkpoint.vocabulary
     known = vocabulary.decode(encode_prime(vocabulary, prime, strict=strict).tolist())
-    pieces = generate(checkpoint.model(), vocabulary, prime=prime, length=length, choice=choice, seed=seed)
+    reset_on = checkpoint.options.get("reset_state_on")
+    pieces = generate(
+        checkpoint.model(), vocabulary, prime=prime, length=length, choice=choice, seed=seed, reset_state_on=reset_on
+    )
     return known + "".join(piece for (piece,) in pieces)

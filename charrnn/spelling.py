@@ -31,6 +31,13 @@ def modernise(arguments: Iterable[str]) -> list[str]:
     return done
 
 
+def old_options(incomplete: str) -> list[str]:
+    """The originals' own spellings that begin like this, for the shell's completion: -rnn_size for -rnn."""
+    known = {name for flag in flags().values() for name in (flag.char_rnn, flag.torch_rnn)}
+    known |= {flag.name for flag in OLD_ONLY}
+    return sorted(f"-{name}" for name in known if name and f"-{name}".startswith(incomplete))
+
+
 def _is_option(argument: str) -> bool:
     """Whether this is an option with a long name (-1 is a value; -h is click's)."""
     bare = argument.lstrip("-")

@@ -56,8 +56,33 @@ class Stepper(Protocol):
     def step(self, symbols: NDArray[np.intp]) -> Array:
         """Feeds a symbol to each stream; the logits [streams, V] after it, overwritten by the next step."""
 
+    def forget(self, streams: NDArray[np.bool_]) -> None:
+        """Sets the state of these streams to zero; their logits stay."""
+
     def spread(self, other: Any) -> None:
         """Takes the state of the first stream of another stepper of the same network, for every stream."""
+
+
+class Records:
+    """Where `streams` streams begin a record: behind the separator at which training zeroed the state, too.
+
+    `recent` are the last symbols of each stream, as many as `separator` has; -1 where there were none yet.
+    """
+
+    def __init__(self, separator: NDArray[np.int64], streams: int) -> None:
+        self.separator = np.ascontiguousarray(separator, np.int64)
+        self.recent = np.full((streams, len(separator)), -1, np.int64)
+
+    def begun(self, symbols: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which streams begin a record with these symbols, which are remembered."""
+        begun: NDArray[np.bool_] = (self.recent == self.separator).all(axis=1)
+        self.recent[:, :-1] = self.recent[:, 1:]
+        self.recent[:, -1] = symbols
+        return begun
+
+    def spread(self, other: Records) -> None:
+        """As `Stepper.spread`."""
+        self.recent[:] = other.recent[:1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +223,11 @@ class Block:
         np.add(self._padded, network.decoder_bias, self._padded)
         return self.logits
 
+    def forget(self, streams: NDArray[np.bool_]) -> None:
+        """As `Stepper.forget`."""
+        self._states[streams] = 0
+        self._cells[:, streams] = 0
+
     def spread(self, other: Block) -> None:
         """As `Stepper.spread`."""
         self._states[:] = other._states[:1]
@@ -330,6 +360,13 @@ class ModelStepper:
             logits = logits[:, 0]
             array: Array = (logits if logits.element_size() >= 4 else logits.float()).cpu().numpy()
             return array
+
+    def forget(self, streams: NDArray[np.bool_]) -> None:
+        """As `Stepper.forget`."""
+        import torch  # noqa: PLC0415
+
+        there = torch.from_numpy(streams).to(self._model.decoder.weight.device)[:, None]
+        self._state = tuple(part.masked_fill(there, 0) for part in self._state)
 
     def spread(self, other: ModelStepper) -> None:
         """As `Stepper.spread`."""

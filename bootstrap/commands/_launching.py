@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bootstrap.commands._options import together
 from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bootstrap.launch.start import Settings
     from bootstrap.providers.base import Plan, Provider, Request
 
-_F = TypeVar("_F", bound="Callable[..., Any] | click.Command")
-
-_OPTIONS = (
+options = together(
     click.option(
         "--provider", "kind", type=click.Choice(["ec2", "inventory", "local"]), default="ec2", show_default=True
     ),
@@ -54,13 +51,6 @@ _OPTIONS = (
     click.option("--smoke", is_flag=True, help="One smallest host, to the end of cloud-init: a first try."),
     click.option("--json", "as_json", is_flag=True, help="Print data instead of text."),
 )
-
-
-def options(command: _F) -> _F:
-    """Add the options of a launch to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def request_of(given: dict[str, Any]) -> tuple[Request, Settings]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from bootstrap.errors import ProviderError, UsageError
+from bootstrap.commands._asking import agree
+from bootstrap.commands._options import together
+from bootstrap.errors import ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bootstrap.launch.cloud import Account
     from bootstrap.providers.teardown import Found, Scope
 
-_F = TypeVar("_F", bound="Callable[..., Any] | click.Command")
-
-_OPTIONS = (
+options = together(
     click.option("--region", help="Default: every region of the account."),
     click.option("--profile", help="AWS profile. Default: AWS_PROFILE."),
     click.option(
@@ -32,13 +29,6 @@ _OPTIONS = (
     click.option("--yes", is_flag=True, help="Do not ask."),
     click.option("--json", "as_json", is_flag=True, help="Print data instead of text."),
 )
-
-
-def options(command: _F) -> _F:
-    """Add the options of a removal to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def remove(there: Account, scope: Scope, found: list[Found], *, settle: float, yes: bool, as_json: bool) -> None:
@@ -65,6 +55,4 @@ def _confirm(found: list[Found], *, yes: bool) -> None:
         return
     for thing in found:
         click.echo(f"  {thing.kind:<16}{thing.id}  run {thing.run}  {thing.region}  {thing.state}".rstrip(), err=True)
-    if not sys.stdin.isatty():
-        raise UsageError("not asked, because standard input is no terminal", remedy="--yes goes ahead")
-    click.confirm(f"Remove these {len(found)}?", abort=True, err=True)
+    agree(f"Remove these {len(found)}?", yes=yes, otherwise="nothing was removed")

@@ -7,7 +7,7 @@ import click
 
 @click.command()
 @click.argument("session", required=False, metavar="[HOST|SESSION]")
-@click.option("--region", help="Of HOST. Default: every region of the account.")
+@click.option("--region", help="Of HOST. Default: as recorded at its launch, else every region.")
 @click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
 def command(*, session: str | None, region: str | None, profile: str | None) -> None:
     """Attach to the training on HOST, or to SESSION on this machine (default: the newest session of yours here).

@@ -11,7 +11,7 @@ import click
 @click.command("fetch")
 @click.argument("host")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Default: the run's folder.")
-@click.option("--region", help="Default: every region of the account.")
+@click.option("--region", help="Default: as recorded at its launch, else every region.")
 @click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
 def command(*, host: str, output: Path | None, region: str | None, profile: str | None, as_json: bool) -> None:

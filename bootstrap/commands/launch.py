@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bootstrap.commands import _launching
-from bootstrap.errors import PartialFailureError, ProviderError, UsageError
+from bootstrap.commands._asking import agree
+from bootstrap.errors import PartialFailureError, ProviderError
 
 if TYPE_CHECKING:
     from bootstrap.launch.fleet import Outcome
@@ -47,7 +47,7 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
             if unknown:
                 click.echo(f"  note: {unknown}", err=as_json)
             return
-        _ask(yes=yes)
+        agree("Go ahead?", yes=yes, otherwise="nothing was started")
         asked = {key: _plain(value) for key, value in given.items() if value not in (None, False, ())}
         ledger.start_run(
             source.kind, settings.argv, run_id=plan.run_id, name=request.name, settings=asked, seed=request.seed
@@ -70,14 +70,6 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) else str(value)
-
-
-def _ask(*, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("not asked, because standard input is no terminal", remedy="--yes goes ahead")
-    click.confirm("Go ahead?", abort=True)
 
 
 def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, keep: bool, smoke: bool) -> None:

@@ -9,7 +9,7 @@ import click
 @click.argument("session", required=False, metavar="[HOST|SESSION]")
 @click.option("--lines", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many, from the end.")
 @click.option("--follow", "-f", is_flag=True, help="Show what is added, until Ctrl-C.")
-@click.option("--region", help="Of HOST. Default: every region of the account.")
+@click.option("--region", help="Of HOST. Default: as recorded at its launch, else every region.")
 @click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
 def command(*, session: str | None, lines: int, follow: bool, region: str | None, profile: str | None) -> None:
     """Show the log of the training on HOST, or of SESSION on this machine (default: the newest session here)."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from bootstrap.launch.cloud import Account
     from bootstrap.providers.teardown import Found
+
+_PAUSE = 10  # seconds between two looks
 
 # Of a host that is at work: the phase that began last and has not ended. Of the others: how they ended.
 _PHASES = """
@@ -30,24 +32,28 @@ SELECT run_id, name, CASE hosts.status WHEN 'running' THEN COALESCE(
 def command(*, everyone: bool, region: str | None, profile: str | None, watch: bool, as_json: bool) -> None:
     """Show what runs now, by the tags in the cloud: whoever launched it, from whatever machine."""
     from bootstrap.launch import cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.providers.aws import HOPELESS, AwsError  # noqa: PLC0415
     from bootstrap.providers.teardown import Scope  # noqa: PLC0415
 
     there = cloud.account(region, profile)
     scope = Scope(owner=None if everyone else there.owner)
     while True:
-        rows = _rows(there, cloud.find(there, scope))
-        if watch:
-            click.clear()
-        if as_json:
-            click.echo(json.dumps(rows, indent=2))
+        try:
+            rows = _rows(there, cloud.find(there, scope))
+        except AwsError as error:
+            if not watch or error.kind in HOPELESS:
+                raise
+            click.echo(f"note: {error}; looking again in {_PAUSE} s", err=True)
         else:
-            click.echo(_text(rows))
+            if watch:
+                click.clear()
+            click.echo(json.dumps(rows, indent=2) if as_json else _text(rows))
         for note in there.notes:
             click.echo(f"note: {note}", err=True)
         there.notes.clear()
         if not watch:
             return
-        time.sleep(10)
+        sleep(_PAUSE)
 
 
 def _rows(there: Account, found: list[Found]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import click
 @click.command("ssh", context_settings={"ignore_unknown_options": True})
 @click.argument("host")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
-@click.option("--region", help="Default: every region of the account.")
+@click.option("--region", help="Default: as recorded at its launch, else every region.")
 @click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
 def command(*, host: str, words: tuple[str, ...], region: str | None, profile: str | None) -> None:
     """Open a shell on HOST (amazon-1, or RUN/amazon-1), or run a command there. Its host key is verified."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from bootstrap.commands._asking import agree
 from bootstrap.install.paths import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
@@ -43,10 +43,7 @@ def command(*, prefix: Path | None, yes: bool, dry_run: bool, as_json: bool) -> 
         return
     if os.geteuid() != 0:
         raise UsageError("must be root", remedy=f"sudo {where.venv}/bin/charrnn-bootstrap uninstall")
-    if not yes and not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", remedy="say --yes")
-    if not yes and not click.confirm("Remove this?"):
-        raise click.Abort
+    agree("Remove this?", yes=yes, otherwise="nothing was removed")
     with held():
         uninstall.execute(where, removal, click.echo)
 

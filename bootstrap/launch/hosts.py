@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from bootstrap import yamlfile
-from bootstrap.errors import HostError, UsageError
+from bootstrap.errors import HostError, LedgerError, UsageError
 from bootstrap.hosts import session as sessions
 from bootstrap.launch import cloud, state
+from bootstrap.ledger import Ledger
 from bootstrap.providers import tags
 from bootstrap.providers.teardown import Found, Scope
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 
     from bootstrap.hosts.session import Session
     from bootstrap.hosts.ssh import SSHHost
+
+
+# The region stands in the ledger from the call on that made the host.
+_REGIONS = """
+SELECT DISTINCT runs.id, json_extract(calls.parameters, '$.region') AS region
+FROM runs JOIN hosts ON hosts.run_id = runs.id JOIN calls ON calls.run_id = runs.id
+WHERE calls.action = 'RunInstances' AND hosts.name = ? AND ? IN ('', runs.id, runs.name)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +89,13 @@ def running(run: str | None, region: str | None, profile: str | None) -> list[Fo
 def find(name: str, region: str | None = None, profile: str | None = None) -> Login:
     """Find a host: `amazon-1`, or `RUN/amazon-1` where several runs have one. Raises UsageError or HostError."""
     run, _, host = name.rpartition("/")
-    there = running(run or None, region, profile)
-    fitting = [one for one in there if one.name == host]
+    fitting: list[Found] = []
+    for where in [region] if region else _regions(run, host):
+        there = running(run or None, where, profile)
+        fitting += [one for one in there if one.name == host]
+    if not fitting and not region:  # launched from another machine, perhaps
+        there = running(run or None, None, profile)
+        fitting = [one for one in there if one.name == host]
     if not fitting:
         names = sorted(f"{one.run}/{one.name}" for one in there)
         meant = yamlfile.nearest(name, names) or yamlfile.nearest(host, [one.name for one in there])
@@ -91,6 +105,16 @@ def find(name: str, region: str | None = None, profile: str | None = None) -> Lo
         choices = ", ".join(f"{one.run}/{one.name}" for one in fitting)
         raise UsageError(f"several runs have a host {name}", remedy=f"say which: {choices}")
     return login(fitting[0])
+
+
+def _regions(run: str, host: str) -> list[str]:
+    """Return where runs (`run`: an id or a name, or any) with such a host are whose key is here, as the ledger says."""
+    try:
+        with Ledger(read_only=True) as ledger:
+            rows = ledger.rows(_REGIONS, (host, run))
+    except LedgerError:
+        return []  # every region is asked instead
+    return sorted({row["region"] for row in rows if row["region"] and state.key(row["id"]).is_file()})
 
 
 def login(found: Found) -> Login:

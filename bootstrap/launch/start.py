@@ -81,11 +81,28 @@ def check(settings: Settings) -> Playbook:
     if not is_there:
         names = " or ".join(CORPORA)
         raise UsageError(f"there is no corpus {settings.corpus}", remedy=f"give a file, a folder, or a name: {names}")
+    if _is_path(settings.corpus):
+        _check_texts(Path(settings.corpus).expanduser())
     return playbook
 
 
 def _is_path(corpus: str) -> bool:
     return "/" in corpus or "." in corpus or Path(corpus).exists()
+
+
+def _check_texts(corpus: Path) -> None:
+    """Raise UsageError for a corpus that cannot be read, or has not one character."""
+    where, files = "in it", [corpus]
+    try:
+        if corpus.is_dir():
+            where, files = "in its files named *.txt, *.md or without an ending", _texts(corpus)
+        files = [file for file in files if file.stat().st_size]
+        for file in files:
+            file.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"the corpus {error.filename or corpus} cannot be read: {error.strerror or error}") from error
+    if not files:
+        raise UsageError(f"the corpus {corpus} is no use: there is no text {where}")
 
 
 @contextlib.contextmanager
@@ -112,9 +129,13 @@ def uploads(settings: Settings, playbook: Playbook) -> Iterator[dict[str, tuple[
 def _joined(folder: Path, target: Path) -> None:
     """Write the text files of a folder as one file, in the order of their names."""
     with target.open("wb") as out:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix in (".txt", ".md", ""):
-                out.write(path.read_bytes().rstrip(b"\n") + b"\n\n")
+        for path in _texts(folder):
+            out.write(path.read_bytes().rstrip(b"\n") + b"\n\n")
+
+
+def _texts(folder: Path) -> list[Path]:
+    files = sorted(folder.rglob("*"))
+    return [path for path in files if path.is_file() and path.suffix in (".txt", ".md", "")]
 
 
 def execute(

@@ -99,6 +99,9 @@ _REMEDIES = {
     "credentials": "check the credentials: aws sts get-caller-identity",
 }
 
+HOPELESS = ("credentials", "denied", "region")
+"""Kinds of errors that asking again does not heal."""
+
 RETRIES = Config(
     retries={"mode": "adaptive", "total_max_attempts": 6},
     connect_timeout=10,

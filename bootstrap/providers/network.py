@@ -6,7 +6,7 @@ import ipaddress
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.errors import UsageError
 from bootstrap.providers.base import PlanError
@@ -40,15 +40,15 @@ class InstanceType:
 
 def places(aws: Aws, subnet: str | None, zone: str | None) -> list[Place]:
     """Return where instances can go, by zone: the subnet named, else the default VPC's. Raises PlanError."""
-    if subnet:
-        parameters: dict[str, Any] = {"SubnetIds": [subnet]}
-    else:
-        parameters = {"Filters": [{"Name": "default-for-az", "Values": ["true"]}]}
+    # By filter: one that does not exist is then simply not in the answer, and can be named.
+    wanted = {"Name": "subnet-id", "Values": [subnet]} if subnet else {"Name": "default-for-az", "Values": ["true"]}
     found = [
         Place(one["AvailabilityZone"], one["SubnetId"], one["VpcId"], bool(one.get("MapPublicIpOnLaunch")))
-        for one in aws.pages("DescribeSubnets", "describe_subnets", "Subnets", **parameters)
+        for one in aws.pages("DescribeSubnets", "describe_subnets", "Subnets", Filters=[wanted])
         if one.get("State", "available") == "available"
     ]
+    if subnet and [place.subnet for place in found] != [subnet]:
+        raise PlanError(f"there is no subnet {subnet} in {aws.region}", remedy="check --subnet and --region")
     if not found:
         raise PlanError(
             f"{aws.region} has no default VPC to start instances in",

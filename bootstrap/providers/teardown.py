@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.providers import tags
-from bootstrap.providers.aws import Aws, AwsError
+from bootstrap.providers.aws import HOPELESS, Aws, AwsError
 from bootstrap.providers.base import Remains
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ SETTLE = 10.0
 
 _AT_ONCE = 200  # ids in one TerminateInstances
 _PATIENCE = 30  # looks refused one after the other, five seconds apart at most: what is left costs money
-_HOPELESS = ("credentials", "denied", "region")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def destroy(
             failures = 0
         except AwsError as error:
             failures += 1
-            if error.kind in _HOPELESS or failures >= _PATIENCE:
+            if error.kind in HOPELESS or failures >= _PATIENCE:
                 raise
             left, trouble, empty = [], error, False
         for thing in left:
@@ -182,7 +181,7 @@ def _try(aws: Aws, action: str, call: Callable[..., Any], **parameters: Any) -> 
     try:
         aws.change(action, call, shown=parameters, **parameters)
     except AwsError as error:
-        if error.kind in _HOPELESS:
+        if error.kind in HOPELESS:
             raise
         return None if error.kind in ("missing", "dependency") else error
     return None

@@ -80,7 +80,10 @@ def _run(
     if not known.size:
         note("no prime: the first character is drawn uniformly")
     output = _Output(count, vocabulary, known.tolist(), seed, verbose)
-    pieces = generate(model, vocabulary, prime=begin, length=length, choice=choice, seed=seed, count=count)
+    pieces = generate(
+        model, vocabulary, prime=begin, length=length, choice=choice, seed=seed, count=count,
+        reset_state_on=loaded.options.get("reset_state_on"),
+    )  # fmt: skip
     output.write(pieces)
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from charrnn.clocks import now, process_start
 from charrnn.errors import InterruptError, UsageError
 from charrnn.flags import GROUPS, Flag, flags
-from charrnn.spelling import modernise
+from charrnn.spelling import modernise, old_options
 
 if TYPE_CHECKING:
     from charrnn.run import Run
@@ -34,6 +35,11 @@ class TrainCommand(click.Command):
         if modern and not modern[0].startswith("-"):
             raise UsageError(f"{modern[0]!r} stands alone: the text to train on is given by --data {modern[0]}")
         return super().parse_args(ctx, modern)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Click's own; behind one dash and a letter, the originals' spellings too."""
+        old = old_options(incomplete) if len(incomplete) > 1 else []
+        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, old)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options by group."""

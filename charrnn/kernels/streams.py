@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charrnn.model import CharRNN
+    from charrnn.stepping import Records
 
     Floats = NDArray[np.float32]
 
@@ -37,7 +38,8 @@ class _Task(ctypes.Structure):
         ("temperature", ctypes.c_double),
         ("layer", ctypes.POINTER(_Layer)),
         *((name, _POINTER) for name in ("table", "decoder", "decoder_bias", "states", "cells", "logits")),
-        *((name, _POINTER) for name in ("scratch", "weights", "uniform", "chosen")),
+        *((name, _POINTER) for name in ("scratch", "weights", "uniform", "chosen", "recent", "separator")),
+        ("separator_length", _I64),
     )
 
 
@@ -117,11 +119,20 @@ class CompiledStreams:
         self._advance(np.ascontiguousarray(symbols[:, None], np.int64), None)
         return self.logits
 
-    def draw(self, uniform: NDArray[np.float64], temperature: float) -> NDArray[np.int64]:
-        """Chooses and feeds the next symbols [streams, n], by numbers from [0, 1); temperature 0: the likeliest."""
-        chosen = np.empty(uniform.shape, np.int64)
-        self._task.temperature = temperature
+    def draw(
+        self, uniform: NDArray[np.float64], temperature: float, records: Records | None = None
+    ) -> NDArray[np.int64]:
+        """Chooses and feeds the next symbols [streams, n], by numbers from [0, 1); temperature 0: the likeliest.
+
+        With `records`, a stream that begins one does so with a zero state.
+        """
+        chosen, task = np.empty(uniform.shape, np.int64), self._task
+        task.temperature = temperature
+        if records is not None:
+            task.recent, task.separator = records.recent.ctypes.data, records.separator.ctypes.data
+        task.separator_length = 0 if records is None else len(records.separator)
         self._advance(chosen, np.ascontiguousarray(uniform))
+        task.separator_length = 0  # `step` leaves it to the caller
         return chosen
 
     def _advance(self, symbols: NDArray[np.int64], uniform: NDArray[np.float64] | None) -> None:
@@ -129,6 +140,11 @@ class CompiledStreams:
         task.steps, task.chosen = symbols.shape[1], symbols.ctypes.data
         task.uniform = None if uniform is None else uniform.ctypes.data
         self._network.advance(ctypes.byref(task))
+
+    def forget(self, streams: NDArray[np.bool_]) -> None:
+        """As `Stepper.forget`."""
+        self._states[streams] = 0
+        self._cells[streams] = 0
 
     def spread(self, other: CompiledStreams) -> None:
         """As `Stepper.spread`."""

@@ -58,7 +58,10 @@ def test_stepping_equals_the_model(shape: dict[str, object]) -> None:
     block, reference = Block(prepare(model), 4), ModelStepper(model, 4)
     assert block.network.dtype == np.float64
     random = np.random.default_rng(2)
-    for _ in range(40):
+    for number in range(40):
+        if number % 10 == 9:
+            for stepper in (block, reference):
+                stepper.forget(np.array([number == 9, False, True, False]))
         symbols = random.integers(21, size=4)
         np.testing.assert_allclose(block.step(symbols), reference.step(symbols), rtol=0, atol=1e-11)
 
@@ -116,6 +119,46 @@ def test_a_stream_s_text_is_the_same_alone_and_among_others(shape: dict[str, obj
     assert many[:3] == few
     for number in (0, 1, 31, 32, 36):
         assert text_of(model, length=120, seed=7 + number, prime="abc", choice=choice) == [many[number]]
+
+
+SEPARATOR = "ab"
+"""Often written by a network that knows but two symbols."""
+
+
+def by_hand(model: CharRNN, choice: Choice, seed: int, length: int, prime: str) -> str:
+    """The text of one stream by the model itself, whose state is zeroed before the symbol behind each separator."""
+    random, known, state, resets = np.random.default_rng(seed), vocabulary(2), None, 0
+    text, logits = "", torch.zeros(1, model.config.vocabulary_size)
+    for place in range(len(prime) + length):
+        if place < len(prime):
+            symbol = int(known.encode(prime[place])[0])
+        else:
+            symbol = int(choice.choose(logits.numpy(), random.random(1))[0])
+        if text.endswith(SEPARATOR):
+            state, resets = None, resets + 1
+        text += known.symbols[symbol]
+        with torch.inference_mode():
+            logits, state = model(torch.tensor([[symbol]]), state)
+        logits = logits[:, 0]
+    assert resets > 3
+    return text[len(prime) :]
+
+
+@pytest.mark.parametrize("choice", [Choice(temperature=0.5), Choice(top_k=2)])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_a_record_begins_with_a_zero_state_as_in_training(cell: str, choice: Choice, way: str) -> None:
+    model = CharRNN(ModelConfig(vocabulary_size=2, cell=cell, size=32, layers=2)).eval()
+    for parameter in model.parameters():
+        parameter.data.uniform_(-0.6, 0.6, generator=torch.Generator().manual_seed(parameter.numel()))
+    settings = {"length": 120, "prime": "aabb", "choice": choice, "reset_state_on": SEPARATOR}
+    known = vocabulary(2)
+    expected = [by_hand(model, choice, seed, 120, "aabb") for seed in (7, 43)]
+    many = ["".join(parts) for parts in zip(*generate(model, known, count=37, seed=7, **settings), strict=True)]  # type: ignore[arg-type] # as above
+    assert [many[0], many[36]] == expected
+    alone = ["".join(parts) for parts in zip(*generate(model, known, seed=43, **settings), strict=True)]  # type: ignore[arg-type] # as above
+    assert alone == expected[1:]
+    carried = generate(model, known, seed=7, **{**settings, "reset_state_on": None})  # type: ignore[arg-type] # as above
+    assert "".join(piece for (piece,) in carried) != expected[0]
 
 
 @pytest.mark.usefixtures("numpy_s_way")

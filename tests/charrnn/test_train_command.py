@@ -49,6 +49,7 @@ def prepare_scene() -> None:
     Path("old.t7").write_bytes(b"\x04\x00\x00\x00")
     Path("file").write_text("x")
     network("bare")
+    (network("copied", training={"random.cpu": torch.zeros(1)}, training_state={}) / "training.safetensors").unlink()
     damaged = network("damaged")
     (damaged / "model.safetensors").write_bytes(b"")
     Path("nothing").mkdir()
@@ -91,6 +92,8 @@ MISTAKES = [
     ("--data text.txt -init_from damaged", 5, "damaged/model.safetensors is damaged"),
     ("--data text.txt -init_from bare", 4, "vocabulary"),
     ("--resume bare", 5, "--init-from"),
+    ("--resume copied", 5, "without training.safetensors, the state of its training: begin a new run"),
+    ("--resume copied", 5, "--init-from copied; an older one is"),
     ("--resume nowhere", 5, "no checkpoint nowhere"),
     ("--resume damaged", 5, "damaged"),
     ("--resume", 5, "train one with charrnn train"),
@@ -238,6 +241,15 @@ def test_the_launcher_alone_says_what_the_trainer_needs(verb: str) -> None:
                            capture_output=True, text=True, check=False)  # fmt: skip
     needs = "charrnn: torch is not installed here, and the trainer needs it: run bootstrap.sh, or "
     assert (ended.returncode, ended.stderr) == (1, f"{needs}pip install '.[train]' in a checkout\n")
+
+
+def test_a_missing_tensorboard_is_said_before_anything_is_done() -> None:
+    code = "import sys; sys.modules['tensorboard'] = None; from charrnn.cli import run; sys.exit(run(sys.argv[1:]))"
+    ended = subprocess.run([sys.executable, "-c", code, "train", "--data", "nowhere.txt", "--tensorboard", "board"],
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    remedy = f"{sys.executable} -m pip install tensorboard"
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"charrnn: --tensorboard needs the package tensorboard: {remedy}\n"
 
 
 def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import charrnn
 from charrnn.api import prepare
@@ -133,6 +134,47 @@ class TestARun:
         )  # fmt: skip
         assert same_parameters(plain.checkpoint, watched.checkpoint)
         assert list((tmp_path / "board").glob("events.*"))
+
+    def test_tensorboard_reads_what_is_written_for_it(self, corpus: Path, tmp_path: Path) -> None:
+        given: dict[str, Any] = {"checkpoint_dir": tmp_path / "cv", "tensorboard": tmp_path / "board", "print_every": 5}
+        charrnn.train(corpus, **given, **SMALL)
+        charrnn.train(resume=tmp_path / "cv", iterations=30)
+        written = rows(tmp_path / "cv")
+        assert [row["iteration"] for row in written] == [5, 10, 15, 20, 25, 30]
+        read: dict[str, list[Any]] = {}
+        for path in sorted((tmp_path / "board").iterdir()):
+            for event in EventFileLoader(str(path)).Load():
+                for value in event.summary.value:
+                    read.setdefault(value.tag, []).append((event.step, value.tensor.float_val[0]))
+        assert read.keys() == {"loss/train", "learning_rate", "loss/val_interleaved"}
+        for tag, name in (("loss/train", "train_loss"), ("loss/val_interleaved", "val_loss")):
+            assert read[tag] == [(row["iteration"], pytest.approx(row[name])) for row in written if name in row]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+    def test_a_full_disk_ends_tensorboards_figures_and_nothing_else(
+        self, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        board = tmp_path / "board"
+        board.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(board)], capture_output=True, check=False
+        )
+        if mounted.returncode:
+            pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+        said: list[str] = []
+        try:
+            result = charrnn.train(
+                corpus, checkpoint_dir=tmp_path / "cv", tensorboard=board, print_every=1, report=said.append,
+                **{**SMALL, "iterations": 80},
+            )  # fmt: skip
+        finally:
+            subprocess.run(["umount", str(board)], check=True)
+        assert result.reason == "finished"
+        why = f"{board} cannot be written: No space left on device"
+        assert [line for line in said if "cannot" in line] == [
+            f"{why}; training goes on, TensorBoard's figures end here"
+        ]
+        assert capfd.readouterr().err == ""
 
     def test_samples_are_kept(self, corpus: Path, tmp_path: Path) -> None:
         shown: list[str] = []

@@ -70,6 +70,37 @@ def test_no_verb_is_a_question_for_help(program: str, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.startswith("Usage: ")
 
 
+@pytest.mark.parametrize(
+    ("line", "module"),
+    [
+        ("charrnn --help", "click"),
+        ("charrnn train", "torch"),
+        ("charrnn-bootstrap runs", "click"),
+        ("charrnn-bootstrap runs", "bootstrap.ledger.store"),
+    ],
+)
+def test_ctrl_c_while_it_is_imported_is_no_traceback(line: str, module: str, tmp_path: Path) -> None:
+    """The signal comes at the moment at which the module begins to be imported."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    program, *arguments = line.split()
+    done = subprocess.run(
+        [Path(sys.executable).parent / program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.strip() in ("", f"{program}: interrupted")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_serves_both_programs(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["completion", shell]) == 0
@@ -85,6 +116,8 @@ def test_completion_serves_both_programs(shell: str, capsys: pytest.CaptureFixtu
         ("charrnn tra", "train"),
         ("charrnn train --rnn", "--rnn-size"),
         ("charrnn train --model g", "gru"),
+        ("charrnn train -rnn_", "-rnn_size"),
+        ("charrnn train -gpu", "-gpuid"),
         ("charrnn sample --length 5 --te", "--temperature"),
     ],
 )

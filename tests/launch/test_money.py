@@ -78,3 +78,12 @@ def test_what_cannot_be_learnt_is_unknown_and_an_error_only_with_a_budget(clerk:
     clerk.cloud.faults.prices = dict(PRICES)
     refused = clerk.run("plan", *FOUR, "--budget", "100")
     assert "the quota for standard instances (L-1216C47A) cannot be learnt" in refused.stderr
+
+
+@pytest.mark.parametrize("subnet", ["subnet-0123456789abcdef0", "nosuch", "subnet-*"])
+def test_a_subnet_that_is_not_there_is_named(clerk: User, subnet: str) -> None:
+    refused = clerk.run("plan", "--subnet", subnet, "--ssh-from", "10.0.0.1")
+    assert refused.returncode == 9
+    assert refused.stderr == (
+        f"charrnn-bootstrap: there is no subnet {subnet} in us-east-1 (check --subnet and --region)\n"
+    )

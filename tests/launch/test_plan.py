@@ -233,6 +233,7 @@ def test_failures_are_sorted(code: int, lines: list[str], kind: str) -> None:
         (["--smoke", "--replicas", "2"], "--smoke starts one host"),
         (["--smoke", "--distros", "rhel,suse"], "--smoke starts one host"),
         (["--corpus", "shakespere"], "there is no corpus shakespere"),
+        (["--corpus", "/dev/null"], "/dev/null is no use: there is no text in it"),
         (["--name", "a/b"], "cannot be a run's name"),
     ],
 )
@@ -241,6 +242,15 @@ def test_what_would_be_misread_is_refused_before_the_cloud_is_asked(
 ) -> None:
     assert cli.run(["plan", *options]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_folder_without_text_is_refused_before_the_cloud_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "book.epub").write_text("not read")
+    assert cli.run(["plan", "--corpus", str(tmp_path)]) == 2
+    assert f"{tmp_path} is no use: there is no text in its files named *.txt" in capsys.readouterr().err
 
 
 def test_the_names_of_corpora_are_the_trainers() -> None:

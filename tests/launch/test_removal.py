@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+import cli
+from bootstrap.errors import HostError
+from bootstrap.launch import hosts, state
+from bootstrap.ledger import Ledger
 from bootstrap.providers import tags
 from tests.launch.cloud import ACCOUNT, REGION
+from tests.launch.terminal import Terminal
 
 if TYPE_CHECKING:
     from tests.launch.conftest import User
@@ -33,10 +38,10 @@ def things(clerk: User, monkeypatch: pytest.MonkeyPatch) -> User:
     return clerk
 
 
-def make(run: str, owner: str, expires: datetime, name: str) -> None:
+def make(run: str, owner: str, expires: datetime, name: str, **more: str) -> None:
     """Make what a launch makes: a key pair, a group, an instance with its volume."""
     ec2 = boto3.client("ec2", region_name=REGION)
-    given = tags.for_run(run, owner, expires, name)
+    given = tags.for_run(run, owner, expires, name) | more
 
     def tagged(*kinds: str) -> Any:
         return [tags.specification(kind, given) for kind in kinds]
@@ -108,6 +113,85 @@ def test_down_all_is_mine_and_everyone_is_everybodys(things: User) -> None:
     assert things.run("down", "--all", "--everyone", *HERE, "--yes").returncode == 0
     assert runs_left(things) == set()
     assert things.run("ps", "--region", REGION).stdout == "Nothing of yours is in the cloud.\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "words"),
+    [
+        ("y\r", 0, "Looked twice: nothing is left"),
+        ("n\r", 1, "nothing was removed"),
+        ("\r", 1, "nothing was removed"),
+        ("well\rno\r", 1, "Error: invalid input"),
+        ("\x03", 130, "interrupted"),
+        ("\x04", 130, "interrupted"),
+    ],
+)
+def test_down_asks_on_a_terminal(things: User, keys: str, code: int, words: str) -> None:
+    with Terminal(things, "down", "--all", *HERE) as terminal:
+        terminal.until(r"Remove these \d+\? \[y/N\]: ")
+        assert terminal.shown.count("run cccccc") >= 3, "what will go is shown before it is asked"
+        terminal.type(keys)
+        assert terminal.end() == code, terminal.shown
+    assert words in terminal.shown
+    assert "Traceback" not in terminal.shown
+    assert ("cccccc" in runs_left(things)) == (code != 0)
+
+
+def test_down_without_a_terminal_wants_yes(things: User) -> None:
+    refused = things.run("down", "--all", *HERE)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].endswith("standard input is no terminal (--yes goes ahead)")
+    assert len(runs_left(things)) == 4
+
+
+def test_watching_goes_on_after_a_call_that_failed(
+    things: User, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults, pauses = things.cloud.faults, []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            faults.add("DescribeInstances", "SomethingOdd")
+        elif len(pauses) == 3:
+            faults.add("DescribeInstances", "AuthFailure")
+
+    monkeypatch.setattr("bootstrap.commands.ps.sleep", sleep)
+    assert cli.run(["ps", "--watch", "--everyone", "--region", REGION]) == 9
+    shown = capsys.readouterr()
+    assert len(pauses) == 3
+    assert shown.out.count("run     host") == 2
+    transient, final = shown.err.splitlines()
+    assert transient.startswith("note: DescribeInstances in us-east-1: SomethingOdd")
+    assert transient.endswith("looking again in 10 s")
+    assert "AuthFailure" in final, "looking again does not heal it"
+
+
+def test_a_host_is_looked_for_where_its_launch_recorded_it(things: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one region of the account's many; and where this machine knows nothing of it, in all."""
+    calls = things.cloud.faults.calls
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with Ledger() as ledger:
+        for run in ("eeeeee", "ffffff"):
+            ledger.start_run("ec2", ["launch"], run_id=run, name="mine")
+            ledger.add_host(run, "rhel-1", "rhel")
+            ledger.record_intent(run, "RunInstances", {"region": REGION})
+        state.key("eeeeee").parent.mkdir(parents=True)
+        state.key("eeeeee").touch()
+    make("eeeeee", ME, TO_COME, "mine", **{tags.HOST: "rhel-1"})
+    while not hosts.running("eeeeee", REGION, None):
+        pass  # it is in no listing yet
+    for name in ("rhel-1", "eeeeee/rhel-1", "mine/rhel-1"):
+        calls.clear()
+        with pytest.raises(HostError, match="the key of run eeeeee is not on this machine"):  # known_hosts is not
+            hosts.find(name)
+        assert calls.count("DescribeInstances") == 1
+        assert "DescribeRegions" not in calls
+    state.key("eeeeee").unlink()
+    calls.clear()
+    with pytest.raises(HostError, match="the key of run eeeeee is not on this machine"):
+        hosts.find("rhel-1")
+    assert calls.count("DescribeInstances") > 10
 
 
 @pytest.mark.parametrize("words", [(), ("--all", "aaaaaa"), ("aaaaaa", "--everyone")])

@@ -26,6 +26,9 @@ typedef struct {
     double *weights;       /* [streams][symbols] */
     const double *uniform; /* [streams][steps], from [0, 1); null: `chosen` is what the streams are fed with */
     int64_t *chosen;       /* [streams][steps] */
+    int64_t *recent;       /* [streams][separator_length]: the last symbols */
+    const int64_t *separator; /* of records: behind it, the state is zeroed */
+    int64_t separator_length; /* 0: none */
 } streams_t;
 
 #define STREAMS_MAX 48 /* that take a step together: more would push their states out of the near cache */
@@ -145,6 +148,22 @@ static int64_t choose(const float *logits, int64_t symbols, double temperature, 
     return chosen;
 }
 
+/* As `Records.begun` in charrnn/stepping.py, for one stream. */
+static int begins_record(const streams_t *s, int64_t stream, int64_t symbol) {
+    const int64_t n = s->separator_length;
+    int64_t *recent = s->recent + stream * n;
+    int begins = 1;
+    for (int64_t i = 0; i < n; i++) begins &= recent[i] == s->separator[i];
+    for (int64_t i = 1; i < n; i++) recent[i - 1] = recent[i];
+    recent[n - 1] = symbol;
+    return begins;
+}
+
+static void forget(const streams_t *s, int64_t stream) {
+    const int64_t width = s->layers * s->size;
+    for (int64_t u = stream * width; u < (stream + 1) * width; u++) s->states[u] = s->cells[u] = 0;
+}
+
 static void stream_step(block_t *b, int64_t step) {
     const streams_t *s = b->s;
     const int64_t gates = s->cell == LSTM ? 4 : s->cell == RNN ? 1 : 3;
@@ -154,6 +173,7 @@ static void stream_step(block_t *b, int64_t step) {
         if (s->uniform)
             s->chosen[at] = choose(s->logits + stream * s->columns, s->symbols, s->temperature, s->uniform[at],
                                    s->weights + stream * s->symbols);
+        if (s->separator_length && begins_record(s, stream, s->chosen[at])) forget(s, stream);
         init[m] = s->table + s->chosen[at] * gates * s->size;
     }
     for (int64_t l = 0; l < s->layers; l++) {
