@@ -120,15 +120,15 @@ class Data:
         self.ledger = ledger
         self.runs = runs
         self.hosts = hosts
-        self._spent: dict[str, Columns] = {}
 
     def spent(self, metric: str) -> Columns:
         """Return what a duration was spent on: by part, the own seconds of every host, each at its place."""
-        if metric not in self._spent:
-            known = [(host.measures[metric], host.place) for host in self.hosts]
-            roots = {measure.rows[0]: place for measure, place in known if measure.seconds is not None}
-            self._spent[metric] = spending.read(self.ledger, roots, len(self.hosts))
-        return self._spent[metric]
+        return self._spent[COMPARED.index(metric)]
+
+    @cached_property
+    def _spent(self) -> list[Columns]:
+        roots = [[_root(host.measures[metric]) for metric in COMPARED] for host in self.hosts]
+        return spending.read(self.ledger, roots, len(COMPARED))
 
     @cached_property
     def varying(self) -> dict[str, set[Any]]:
@@ -220,6 +220,11 @@ def load(ledger: Ledger, runs: Sequence[str] = (), *, every: bool = False) -> Da
     for host_id, phases in groupby(_whole_phases(ledger, list(by_host)), key=itemgetter(0)):
         _measure(by_host[host_id], list(phases))
     return Data(ledger, chosen, hosts)
+
+
+def _root(measure: Measure) -> int | None:
+    """Return the row that is a duration; None where it is not known."""
+    return None if measure.seconds is None else measure.rows[0]
 
 
 def _choose(known: Sequence[Run], names: Sequence[str]) -> list[Run]:
