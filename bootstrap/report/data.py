@@ -14,6 +14,7 @@ from bootstrap.report import spending
 
 if TYPE_CHECKING:
     import sqlite3
+    from array import array
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
@@ -137,6 +138,11 @@ class Data:
     def _spent(self) -> list[Columns]:
         roots = [[_root(host.measures[metric]) for metric in COMPARED] for host in self.hosts]
         return spending.read(self.ledger, roots, len(COMPARED))
+
+    @cached_property
+    def by_category(self) -> dict[str, dict[str, array[float]]]:
+        """What each duration was spent on, by kind: the seconds of every host, each at its place."""
+        return {metric: spending.by_category(self.spent(metric), len(self.hosts)) for metric in COMPARED}
 
     @cached_property
     def varying(self) -> dict[str, set[Any]]:

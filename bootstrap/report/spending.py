@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from operator import add, sub
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,20 +51,30 @@ def read(ledger: Ledger, roots: Sequence[Sequence[int | None]], durations: int) 
     """
     divided: list[Columns] = [{} for _ in range(durations)]
     firsts = {min(known): place for place, rows in enumerate(roots) if (known := [row for row in rows if row])}
-    shapes: dict[tuple[object, ...], _Shape] = {}
+    alike: dict[tuple[Any, ...], tuple[list[int], list[str]]] = {}
     for first, *packed, lengths in ledger.stream(_PACKED, [json.dumps(list(firsts))]):
-        place = firsts[first]
-        offsets = tuple(row and row - first for row in roots[place])
-        key = (*packed, offsets)
-        if key not in shapes:
-            shapes[key] = _shape(packed, offsets, divided, len(roots))
-        seconds = json.loads(lengths)
-        for column, position, inside in shapes[key]:
-            own = seconds[position]
+        offsets = tuple([row and row - first for row in roots[firsts[first]]])
+        places, texts = alike.setdefault((*packed, offsets), ([], []))
+        places.append(firsts[first])
+        texts.append(lengths)
+    for (*packed, offsets), (places, texts) in alike.items():
+        seconds_of = list(zip(*json.loads(f"[{','.join(texts)}]"), strict=True))
+        for column, position, inside in _shape(packed, offsets, divided, len(roots)):
+            own = seconds_of[position]
             for child in inside:
-                own -= seconds[child]
-            column[place] += own
+                own = tuple(map(sub, own, seconds_of[child]))
+            for place, seconds in zip(places, own, strict=True):
+                column[place] += seconds
     return divided
+
+
+def by_category(columns: Columns, places: int) -> dict[str, array[float]]:
+    """Return the seconds of every host by kind of spending, each at its place."""
+    sums: dict[str, array[float]] = {}
+    for part, column in columns.items():
+        known = sums.get(part.category, array("d", bytes(8 * places)))
+        sums[part.category] = array("d", map(add, known, column))
+    return sums
 
 
 def _shape(packed: Sequence[str], offsets: Sequence[int | None], divided: Sequence[Columns], places: int) -> _Shape:
