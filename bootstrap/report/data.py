@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
-    from bootstrap.report.spending import Columns, Part
+    from bootstrap.report.spending import Columns
 
 FROM_LAUNCH = "from-launch"
 """From the first call for a host to its first checkpoint, on the launcher's clock."""
@@ -145,14 +145,14 @@ class Data:
         return {metric: spending.by_category(self.spent(metric), len(self.hosts)) for metric in COMPARED}
 
     @cached_property
+    def every_value(self) -> dict[str, set[Any]]:
+        """The values that each fact has among the hosts."""
+        return self.values(self.hosts)
+
+    @cached_property
     def varying(self) -> dict[str, set[Any]]:
         """The facts that have more than one value among the hosts, with their values."""
-        return {name: values for name, values in self.values(self.hosts).items() if len(values) > 1}
-
-    def spent_by(self, host: Host, metric: str) -> dict[Part, float]:
-        """Return what one host spent a duration on, in seconds."""
-        columns = self.spent(metric)
-        return {part: column[host.place] for part, column in columns.items() if abs(column[host.place]) > spending.TICK}
+        return {name: values for name, values in self.every_value.items() if len(values) > 1}
 
     def values(self, hosts: Iterable[Host], names: Collection[str] | None = None) -> dict[str, set[Any]]:
         """Return the values that facts (the named ones, or all) have among some hosts; lists and objects left out."""
@@ -167,6 +167,8 @@ class Data:
 
     def hosts_at_least(self, name: str, least: float) -> list[tuple[Host, float]]:
         """Return the hosts of which a fact that is a number has at least this value, with it."""
+        if not any(isinstance(value, int | float) and value >= least for value in self.every_value.get(name, ())):
+            return []
         by_id = {host.id: host for host in self.hosts}
         rows = _of_hosts(self.ledger, by_id, _AT_LEAST, name, least)
         return [(by_id[host_id], float(value)) for host_id, value in rows]

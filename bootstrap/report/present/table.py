@@ -180,7 +180,8 @@ def _hosts(report: Report, bars: bool) -> list[RenderableType]:
 
 def waited(data: Data, host: Host, metric: str) -> float:
     """Return the seconds of a duration that were waiting."""
-    return sum(s for part, s in data.spent_by(host, metric).items() if part.category == "wait")
+    kinds = data.by_category[metric]
+    return kinds["wait"][host.place] if "wait" in kinds else 0.0
 
 
 def _status(host: Host) -> Text:
