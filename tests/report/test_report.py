@@ -422,6 +422,20 @@ def test_the_table_fits_its_width(ledger: Ledger) -> None:
         assert "…" not in text
 
 
+def test_headings_stand_on_one_line_whatever_is_below_them(ledger: Ledger) -> None:
+    run = ledger.start_run("ec2", ["launch"])
+    for number in range(2):
+        synthetic.failed_host(ledger, run, AMAZON, f"amazon-{number}")
+    lines = table.text(report_on(ledger), width=80).splitlines()
+    assert [line.split("  ")[1] for line in lines if line.endswith(("mean", "cost to it"))] == [
+        "install",
+        "first checkpoint",
+        "outcome",
+    ]
+    assert sum("amazon" in line for line in lines) == 3
+    assert len([line for line in lines[2:11] if line]) == 6
+
+
 def test_pictures_are_made(ledger: Ledger, call: Callable[..., Done], tmp_path: Path) -> None:
     synthetic.run(ledger, replicas=6)
     png, svg = tmp_path / "a.png", tmp_path / "a.svg"

@@ -87,7 +87,8 @@ def _heading(report: Report) -> Text:
 def _groups(report: Report, bars: bool, wide: bool) -> list[RenderableType]:
     """Return a table for each duration, and one for what else there is to know of the groups."""
     tables: list[RenderableType] = []
-    label = min(max(len(group.label) for group in report.groups), 32 if wide else 20)
+    named = [*(group.label for group in report.groups), *(TITLES[metric] for metric in report.metrics)]
+    label = min(max(map(len, named)), 32 if wide else 20)
     cells = _BAR if wide else _SHORT_BAR
     for metric in report.metrics:
         table = _table(TITLES[metric], label, "n", "median", "min–max", "mean")
