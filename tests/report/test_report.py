@@ -14,6 +14,7 @@ import pytest
 
 from bootstrap.report import load, sentences, summarise
 from bootstrap.report.present import table
+from bootstrap.report.words import seconds as words_of
 from tests.report import synthetic
 from tests.report.synthetic import AMAZON, RHEL, UBUNTU, Kind, Stream
 
@@ -420,6 +421,32 @@ def test_the_table_fits_its_width(ledger: Ledger) -> None:
         text = table.text(report_on(ledger), width=width)
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_a_line_a_host_hides_nothing(ledger: Ledger, width: int) -> None:
+    synthetic.run(ledger, (RHEL,), 2, run_id="abc234")
+    run = synthetic.run(ledger, (AMAZON, UBUNTU), 2, run_id="abd234")
+    synthetic.failed_host(ledger, run, AMAZON, "amazon-3")
+    stream = Stream("b1", at=300)
+    stream.start("install")
+    stream.reboot("b2")
+    stream.end("install")
+    ledger.replace_phases(ledger.add_host(run, "rebooted-9", "amazon"), "host", stream.events)
+    report = report_on(ledger)
+    text = table.text(report, rows="hosts", width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    words = set(text.split())
+    assert {"abc234", "abd234", "first", "checkpoint", "waiting", "status", "rhel-1", "rebooted-9"} <= words
+    if width > 80:
+        assert "failed in launch/create capacity:" in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ")}
+    for host in report.data.hosts:
+        if host.status == "ok":
+            for metric in report.metrics:
+                assert words_of(host.seconds(metric)) in lines[host.name]
+            assert lines[host.name].endswith("  ok")
 
 
 def test_headings_stand_on_one_line_whatever_is_below_them(ledger: Ledger) -> None:
