@@ -6,8 +6,6 @@ import difflib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootstrap.errors import UsageError
@@ -16,10 +14,11 @@ from bootstrap.report import spending
 
 if TYPE_CHECKING:
     import sqlite3
+    from array import array
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
-    from bootstrap.report.spending import Columns, Part
+    from bootstrap.report.spending import Columns
 
 FROM_LAUNCH = "from-launch"
 """From the first call for a host to its first checkpoint, on the launcher's clock."""
@@ -46,8 +45,7 @@ class Run:
     ended_wall: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """One host's duration, in seconds on one monotonic clock, or why it is not known; and its rows in `phases`."""
 
     seconds: float | None
@@ -83,9 +81,6 @@ class Host:
         return measure.seconds if measure else None
 
 
-_NOT_REACHED = Measure(None, (), "not reached")
-
-
 class PhaseRow(NamedTuple):
     """A row of `phases`; times in seconds since the boot it names."""
 
@@ -107,10 +102,24 @@ class PhaseRow(NamedTuple):
         return None if self.ended is None else self.ended - self.started
 
 
+# In these {hosts} is where the choice of hosts goes.
 _PHASES = """
 SELECT id, host_id, source, parent, path, category, status, boot, started, ended, started_wall FROM phases
-WHERE host_id IN (SELECT value FROM json_each(?)) ORDER BY host_id, id
+WHERE {hosts} ORDER BY host_id, id
 """
+_FACTS = "SELECT id, host_id, name, value FROM facts WHERE {hosts}"
+_VALUES = "SELECT DISTINCT name, value FROM facts WHERE {hosts}"
+_AT_LEAST = "SELECT host_id, value FROM facts WHERE {hosts} AND name = ? AND CAST(value AS REAL) >= ?"
+_COUNTED = "SELECT name, count(*) FROM facts WHERE {hosts} GROUP BY name"
+_NAMED = " AND name IN (SELECT value FROM json_each(?))"
+
+
+def _of_hosts(ledger: Ledger, ids: Collection[int], query: str, *parameters: Any) -> Iterator[tuple[Any, ...]]:
+    """Read the rows of some hosts. Where these are all that there are, they are not looked up one by one."""
+    if len(ids) == ledger.rows("SELECT count(*) FROM hosts")[0][0]:
+        return ledger.stream(query.format(hosts="TRUE"), parameters)
+    chosen = "host_id IN (SELECT value FROM json_each(?))"
+    return ledger.stream(query.format(hosts=chosen), [json.dumps(list(ids)), *parameters])
 
 
 class Data:
@@ -120,35 +129,37 @@ class Data:
         self.ledger = ledger
         self.runs = runs
         self.hosts = hosts
-        self._spent: dict[str, Columns] = {}
 
     def spent(self, metric: str) -> Columns:
         """Return what a duration was spent on: by part, the own seconds of every host, each at its place."""
-        if metric not in self._spent:
-            known = [(host.measures[metric], host.place) for host in self.hosts]
-            roots = {measure.rows[0]: place for measure, place in known if measure.seconds is not None}
-            self._spent[metric] = spending.read(self.ledger, roots, len(self.hosts))
-        return self._spent[metric]
+        return self._spent[COMPARED.index(metric)]
+
+    @cached_property
+    def _spent(self) -> list[Columns]:
+        roots = [[_root(host.measures[metric]) for metric in COMPARED] for host in self.hosts]
+        return spending.read(self.ledger, roots, len(COMPARED))
+
+    @cached_property
+    def by_category(self) -> dict[str, dict[str, array[float]]]:
+        """What each duration was spent on, by kind: the seconds of every host, each at its place."""
+        return {metric: spending.by_category(self.spent(metric), len(self.hosts)) for metric in COMPARED}
+
+    @cached_property
+    def every_value(self) -> dict[str, set[Any]]:
+        """The values that each fact has among the hosts."""
+        return self.values(self.hosts)
 
     @cached_property
     def varying(self) -> dict[str, set[Any]]:
         """The facts that have more than one value among the hosts, with their values."""
-        return {name: values for name, values in self.values(self.hosts).items() if len(values) > 1}
-
-    def spent_by(self, host: Host, metric: str) -> dict[Part, float]:
-        """Return what one host spent a duration on, in seconds."""
-        columns = self.spent(metric)
-        return {part: column[host.place] for part, column in columns.items() if abs(column[host.place]) > spending.TICK}
+        return {name: values for name, values in self.every_value.items() if len(values) > 1}
 
     def values(self, hosts: Iterable[Host], names: Collection[str] | None = None) -> dict[str, set[Any]]:
         """Return the values that facts (the named ones, or all) have among some hosts; lists and objects left out."""
-        query = "SELECT DISTINCT name, value FROM facts WHERE host_id IN (SELECT value FROM json_each(?))"
-        parameters = [json.dumps([host.id for host in hosts])]
-        if names is not None:
-            query += " AND name IN (SELECT value FROM json_each(?))"
-            parameters.append(json.dumps(list(names)))
+        chosen = [host.id for host in hosts]
+        rows = _of_hosts(self.ledger, chosen, *([_VALUES] if names is None else [_VALUES + _NAMED, _listed(names)]))
         found: dict[str, set[Any]] = {}
-        for name, value in self.ledger.stream(query, parameters):
+        for name, value in rows:
             decoded = _fact(value)
             if isinstance(decoded, str | int | float):
                 found.setdefault(name, set()).add(decoded)
@@ -156,31 +167,23 @@ class Data:
 
     def hosts_at_least(self, name: str, least: float) -> list[tuple[Host, float]]:
         """Return the hosts of which a fact that is a number has at least this value, with it."""
-        query = (
-            "SELECT host_id, value FROM facts WHERE name = ? AND CAST(value AS REAL) >= ?"
-            " AND host_id IN (SELECT value FROM json_each(?))"
-        )
+        if not any(isinstance(value, int | float) and value >= least for value in self.every_value.get(name, ())):
+            return []
         by_id = {host.id: host for host in self.hosts}
-        rows = self.ledger.stream(query, [name, least, json.dumps(list(by_id))])
+        rows = _of_hosts(self.ledger, by_id, _AT_LEAST, name, least)
         return [(by_id[host_id], float(value)) for host_id, value in rows]
 
     def hosts_with_facts(self, hosts: Iterable[Host]) -> dict[str, int]:
         """Return how many of some hosts have each fact."""
-        query = "SELECT name, count(*) FROM facts WHERE host_id IN (SELECT value FROM json_each(?)) GROUP BY name"
-        ids = json.dumps([host.id for host in hosts])
-        rows: Iterator[tuple[Any, Any]] = ((row[0], row[1]) for row in self.ledger.stream(query, [ids]))
+        rows: Iterator[Any] = _of_hosts(self.ledger, [host.id for host in hosts], _COUNTED)
         return dict(rows)
 
     def read_facts(self, names: Collection[str] | None = None) -> None:
         """Put the named facts (all without names) into each host's `facts`."""
         by_id = {host.id: host for host in self.hosts}
-        query = "SELECT id, host_id, name, value FROM facts WHERE host_id IN (SELECT value FROM json_each(?))"
-        parameters = [json.dumps(list(by_id))]
-        if names is not None:
-            query += " AND name IN (SELECT value FROM json_each(?))"
-            parameters.append(json.dumps(list(names)))
+        rows = _of_hosts(self.ledger, by_id, *([_FACTS] if names is None else [_FACTS + _NAMED, _listed(names)]))
         decoded: dict[str, Any] = {}
-        for row, host_id, name, value in self.ledger.stream(query, parameters):
+        for row, host_id, name, value in rows:
             if value not in decoded:
                 decoded[value] = _fact(value)
             by_id[host_id].facts[name] = decoded[value]
@@ -190,7 +193,7 @@ class Data:
     def phases(self, hosts: Iterable[Host]) -> dict[int, list[PhaseRow]]:
         """Return the phases of some hosts, in the order they were begun."""
         found: dict[int, list[PhaseRow]] = {host.id: [] for host in hosts}
-        for row in map(PhaseRow._make, self.ledger.stream(_PHASES, [json.dumps(list(found))])):
+        for row in map(PhaseRow._make, _of_hosts(self.ledger, found, _PHASES)):
             found[row.host].append(row)
         return found
 
@@ -214,12 +217,17 @@ def load(ledger: Ledger, runs: Sequence[str] = (), *, every: bool = False) -> Da
         [json.dumps(list(by_id))],
     )
     hosts = [_host(row, by_id[row["run_id"]], place) for place, row in enumerate(rows)]
-    for host in hosts:
-        host.measures.update(dict.fromkeys(COMPARED, _NOT_REACHED))
-    by_host = {host.id: host for host in hosts}
-    for host_id, phases in groupby(_whole_phases(ledger, list(by_host)), key=itemgetter(0)):
-        _measure(by_host[host_id], list(phases))
+    _measure(ledger, hosts)
     return Data(ledger, chosen, hosts)
+
+
+def _listed(names: Collection[str]) -> str:
+    return json.dumps(list(names))
+
+
+def _root(measure: Measure) -> int | None:
+    """Return the row that is a duration; None where it is not known."""
+    return None if measure.seconds is None else measure.rows[0]
 
 
 def _choose(known: Sequence[Run], names: Sequence[str]) -> list[Run]:
@@ -312,7 +320,7 @@ def _host(row: sqlite3.Row, run: Run, place: int) -> Host:
 class _Whole(NamedTuple):
     """Of a row of `phases`, what durations are made of."""
 
-    host: int
+    host_id: int
     id: int
     source: str
     path: str
@@ -322,41 +330,54 @@ class _Whole(NamedTuple):
     ended: float | None
 
 
+class _First(NamedTuple):
+    """Of the first call for a host, what the time since then is made of."""
+
+    id: int
+    boot: str
+    started: float
+
+
 _WHOLE = """
 SELECT host_id, id, source, path, status, boot, started, ended FROM phases
-WHERE host_id IN (SELECT value FROM json_each(?)) AND (path IN (?, ?) OR id IN (
-  SELECT min(id) FROM phases WHERE source = 'launcher' AND path GLOB 'launch/*' GROUP BY host_id
-)) ORDER BY host_id, id
+WHERE {hosts} AND path IN (?, ?) ORDER BY id
+"""
+_LAUNCHED = """
+SELECT host_id, min(id), boot, started FROM phases
+WHERE {hosts} AND source = 'launcher' AND path GLOB 'launch/*' GROUP BY host_id
 """
 
 
-def _whole_phases(ledger: Ledger, host_ids: Sequence[int]) -> Iterator[_Whole]:
-    """Read the phases that durations are made of: the two themselves, and the launcher's first."""
-    return map(_Whole._make, ledger.stream(_WHOLE, [json.dumps(list(host_ids)), *COMPARED]))
+def _measure(ledger: Ledger, hosts: Sequence[Host]) -> None:
+    """Find the hosts' durations among their phases: the two themselves, and the launcher's first."""
+    ids = [host.id for host in hosts]
+    told: dict[tuple[int, str, str], list[_Whole]] = {}
+    for row in map(_Whole._make, _of_hosts(ledger, ids, _WHOLE, *COMPARED)):
+        told.setdefault((row.host_id, row.path, row.source), []).append(row)
+    launched = {row[0]: _First._make(row[1:]) for row in _of_hosts(ledger, ids, _LAUNCHED)}
+    for host in hosts:
+        own = [told.get((host.id, metric, "host"), ()) for metric in COMPARED]
+        seen = [told.get((host.id, metric, "launcher"), ()) for metric in COMPARED]
+        host.boot = max(((rows[-1].id, rows[-1].boot) for rows in own if rows), default=(0, ""))[1]
+        for metric, inside, outside in zip(COMPARED, own, seen, strict=True):
+            host.measures[metric] = _chosen(inside or outside)
+        if first := launched.get(host.id):
+            host.measures[FROM_LAUNCH] = _since_launch(first, seen[COMPARED.index(FIRST_CHECKPOINT)])
 
 
-def _measure(host: Host, phases: Sequence[_Whole]) -> None:
-    """Find a host's durations among its phases."""
-    host.boot = next((row.boot for row in reversed(phases) if row.source == "host"), "")
-    for metric in COMPARED:
-        host.measures[metric] = _chosen(phases, metric)
-    if (launch := _since_launch(phases)) is not None:
-        host.measures[FROM_LAUNCH] = launch
-
-
-def _chosen(phases: Sequence[_Whole], path: str) -> Measure:
+def _chosen(rows: Sequence[_Whole]) -> Measure:
     """Choose the row that is a host's install, or its way to the first checkpoint, where several tell of one.
 
     What the host itself wrote counts before what was seen from outside. An attempt that was broken off and then
     completed by another has no known length: the second found some of the work done.
     """
-    rows = [row for row in phases if row.path == path]
-    rows = [row for row in rows if row.source == "host"] or rows
+    broken = False
     for index, row in enumerate(rows):
         if row.status == "ok" and row.ended is not None:
-            if any(earlier.status in ("open", "failed") for earlier in rows[:index]):
+            if broken:
                 return Measure(None, tuple(r.id for r in rows[: index + 1]), "broken off, then completed")
             return Measure(row.ended - row.started, (row.id,))
+        broken = broken or row.status in ("open", "failed")
     return Measure(None, tuple(row.id for row in rows), _why_unknown(rows))
 
 
@@ -369,16 +390,11 @@ def _why_unknown(rows: Sequence[_Whole]) -> str:
     return {"failed": "failed", "unchanged": "nothing to do", "skipped": "skipped"}.get(last.status, "never ended")
 
 
-def _since_launch(phases: Sequence[_Whole]) -> Measure | None:
-    """Return the seconds from the first call for a host to its first checkpoint; None for hosts not launched."""
-    seen = [row for row in phases if row.source == "launcher"]
-    first = next((row for row in seen if row.path.startswith("launch/")), None)
-    if first is None:
-        return None
-    ends = [row for row in seen if row.path == FIRST_CHECKPOINT and row.status == "ok" and row.ended is not None]
-    if not ends:
+def _since_launch(first: _First, seen: Sequence[_Whole]) -> Measure:
+    """Return the seconds from the first call for a host to its first checkpoint, as the launcher saw them."""
+    last = next((row for row in seen if row.status == "ok" and row.ended is not None), None)
+    if last is None or last.ended is None:
         return Measure(None, (first.id,), "not reached")
-    last = ends[0]
-    if last.boot != first.boot or last.ended is None:
+    if last.boot != first.boot:
         return Measure(None, (first.id, last.id), "the launcher's machine rebooted")
     return Measure(last.ended - first.started, (first.id, last.id))

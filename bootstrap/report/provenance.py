@@ -28,18 +28,18 @@ class Fact:
 def facts(report: Report) -> list[Fact]:
     """Return all recorded facts, by name."""
     data = report.data
-    of_group = [data.values(group.hosts) for group in report.groups]
     # A host that failed need not have told.
     everywhere = data.hosts_with_facts(host for host in data.hosts if host.status != "failed")
     expected = sum(host.status != "failed" for host in data.hosts)
-    found: list[Fact] = []
-    for name in sorted({name for values in of_group for name in values} - {VAL_LOSS}):
-        every = {value for values in of_group for value in values.get(name, ())}
-        if len(every) == 1 and everywhere.get(name, 0) == expected:
-            found.append(Fact(name, shown(every.pop()), ()))
-        else:
-            found.append(Fact(name, None, tuple(_said(values.get(name, set())) for values in of_group)))
-    return found
+    known = {name: values for name, values in sorted(data.every_value.items()) if name != VAL_LOSS}
+    shared = {name for name, values in known.items() if len(values) == 1 and everywhere.get(name, 0) == expected}
+    of_group = [data.values(group.hosts, known.keys() - shared) for group in report.groups]
+    return [
+        Fact(name, shown(*values), ())
+        if name in shared
+        else Fact(name, None, tuple(_said(group.get(name, set())) for group in of_group))
+        for name, values in known.items()
+    ]
 
 
 def _said(values: set[Any]) -> str:

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import json
 from array import array
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from operator import add, sub
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bootstrap.ledger import Ledger
 
 TICK = 0.005
 """Half of the clock's resolution: shorter own times are rounding."""
 
-# The phases of one attempt: those of the duration's own row, on its clock, from it on.
+# A host's phases from the first of its durations on. One that never ended has no length, and here no category.
 _PACKED = """
-SELECT root.id, json_group_array(p.id - root.id), json_group_array(p.parent - root.id),
-       json_group_array(p.category), json_group_array(p.path), json_group_array(p.ended - p.started)
-FROM phases AS root CROSS JOIN phases AS p
-  ON p.host_id = root.host_id AND p.id >= root.id AND p.started <= root.ended AND p.ended IS NOT NULL
-  AND p.source = root.source AND p.boot = root.boot AND (p.path = root.path OR p.path GLOB root.path || '/*')
-WHERE root.id IN (SELECT value FROM json_each(?)) GROUP BY root.id
+SELECT first.id, json_group_array(p.id - first.id), json_group_array(p.parent - first.id),
+       json_group_array(iif(p.ended IS NULL, NULL, p.category)), json_group_array(p.path),
+       json_group_array(p.ended - p.started)
+FROM phases AS first CROSS JOIN phases AS p ON p.host_id = first.host_id AND p.id >= first.id
+WHERE first.id IN (SELECT value FROM json_each(?)) GROUP BY first.id
 """
 
 
@@ -40,30 +39,62 @@ class Part(NamedTuple):
 Columns = dict[Part, "array[float]"]
 """By part, the seconds of every host, each at its place."""
 
-_Shape = list[tuple["array[float]", list[int]]]
-"""For each phase of an attempt, the column that it counts in, and the positions of the phases inside it."""
+_Shape = list[tuple["array[float]", int, list[int]]]
+"""The column that a phase counts in, its position among the host's phases, and the positions of those inside it."""
 
 
-def read(ledger: Ledger, roots: Mapping[int, int], places: int) -> Columns:
-    """Divide a duration among its phases. `roots`: the rows that are the durations, and the places of their hosts.
+def read(ledger: Ledger, roots: Sequence[Sequence[int | None]], durations: int) -> list[Columns]:
+    """Divide durations among their phases. `roots`: for each host, the rows that its durations are; None if unknown.
 
     A phase counts with its own seconds, those of the phases inside it apart, so that a host's parts add up to its
     duration. Phases of attempts that are not the measured one are left out.
     """
-    columns: Columns = {}
-    shapes: dict[tuple[str, ...], _Shape] = {}
-    for row, *packed, lengths in ledger.stream(_PACKED, [json.dumps(list(roots))]):
-        shape = tuple(packed)
-        if shape not in shapes:
-            ids, parents, *parts = map(json.loads, shape)
-            own = [columns.setdefault(Part(*part), array("d", bytes(8 * places))) for part in zip(*parts, strict=True)]
-            shapes[shape] = list(zip(own, map(partial(_positions, parents), ids), strict=True))
-        seconds = json.loads(lengths)
-        place = roots[row]
-        for whole, (column, inside) in zip(seconds, shapes[shape], strict=True):
-            column[place] += whole - sum([seconds[position] for position in inside]) if inside else whole
-    return columns
+    divided: list[Columns] = [{} for _ in range(durations)]
+    firsts = {min(known): place for place, rows in enumerate(roots) if (known := [row for row in rows if row])}
+    alike: dict[tuple[Any, ...], tuple[list[int], list[str]]] = {}
+    for first, *packed, lengths in ledger.stream(_PACKED, [json.dumps(list(firsts))]):
+        offsets = tuple([row and row - first for row in roots[firsts[first]]])
+        places, texts = alike.setdefault((*packed, offsets), ([], []))
+        places.append(firsts[first])
+        texts.append(lengths)
+    for (*packed, offsets), (places, texts) in alike.items():
+        seconds_of = list(zip(*json.loads(f"[{','.join(texts)}]"), strict=True))
+        for column, position, inside in _shape(packed, offsets, divided, len(roots)):
+            own = seconds_of[position]
+            for child in inside:
+                own = tuple(map(sub, own, seconds_of[child]))
+            for place, seconds in zip(places, own, strict=True):
+                column[place] += seconds
+    return divided
 
 
-def _positions(parents: Sequence[int | None], row: int) -> list[int]:
-    return [position for position, parent in enumerate(parents) if parent == row]
+def by_category(columns: Columns, places: int) -> dict[str, array[float]]:
+    """Return the seconds of every host by kind of spending, each at its place."""
+    sums: dict[str, array[float]] = {}
+    for part, column in columns.items():
+        known = sums.get(part.category, array("d", bytes(8 * places)))
+        sums[part.category] = array("d", map(add, known, column))
+    return sums
+
+
+def _shape(packed: Sequence[str], offsets: Sequence[int | None], divided: Sequence[Columns], places: int) -> _Shape:
+    """Find out which phases belong to which duration, and which are right inside which."""
+    ids, parents, categories, paths = map(json.loads, packed)
+    position_of = {row: position for position, row in enumerate(ids)}
+    ended = {row for row, category in zip(ids, categories, strict=True) if category}
+    shape: _Shape = []
+    for root, columns in zip(offsets, divided, strict=True):
+        inside: dict[int, list[int]] = {} if root is None else {root: []}
+        above = {row: row for row in inside}  # of each phase, the nearest that ended: the phase itself, where it did
+        for row, parent in sorted(zip(ids, parents, strict=True)):
+            if parent not in above or row in above:
+                continue
+            above[row] = row if row in ended else above[parent]
+            if row in ended:
+                inside[above[parent]].append(position_of[row])
+                inside[row] = []
+        for row, children in inside.items():
+            part = Part(categories[position_of[row]], paths[position_of[row]])
+            column = columns.setdefault(part, array("d", bytes(8 * places)))
+            shape.append((column, position_of[row], children))
+    return shape

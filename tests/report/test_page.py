@@ -293,6 +293,38 @@ def test_on_paper_everything_is_open_and_light(browser: WebDriver, pages: Path) 
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
 
 
+_BROKEN_WORDS = """
+const broken = [], range = document.createRange();
+for (const shown of document.querySelectorAll("thead th, .lane .name, .lane .secs, .host .label")) {
+  const texts = document.createTreeWalker(shown, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/[^\\s–-]+/g)) {
+    range.setStart(texts.currentNode, word.index);
+    range.setEnd(texts.currentNode, word.index + word[0].length);
+    if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) broken.push(word[0]);
+  }
+}
+return broken;
+"""
+
+
+@pytest.mark.parametrize("name", ["one", "four"])
+def test_on_paper_no_word_is_broken(browser: WebDriver, pages: Path, name: str) -> None:
+    show(browser, pages / f"{name}.html")
+    a4 = {"width": 718, "height": 1047, "deviceScaleFactor": 1, "mobile": False}  # less the margins, at 96 an inch
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+        browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+        assert browser.execute_script("return document.querySelectorAll('.lane').length") > 0
+        assert browser.execute_script(_BROKEN_WORDS) == []
+        assert browser.execute_script(_TROUBLE) == []
+        edges = "return [...document.querySelectorAll('table')].map(table => table.getBoundingClientRect().right)"
+        assert max(browser.execute_script(edges), default=0) <= a4["width"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
 def test_failures_and_provenance_are_there(browser: WebDriver, pages: Path) -> None:
     show(browser, pages / "four.html")
     failure = browser.find_element(By.CSS_SELECTOR, ".failure")

@@ -14,6 +14,7 @@ import pytest
 
 from bootstrap.report import load, sentences, summarise
 from bootstrap.report.present import table
+from bootstrap.report.words import seconds as words_of
 from tests.report import synthetic
 from tests.report.synthetic import AMAZON, RHEL, UBUNTU, Kind, Stream
 
@@ -256,7 +257,8 @@ def test_a_second_run_that_changed_nothing_does_not_replace_the_first(ledger: Le
     seconds = host.seconds("install")
     assert seconds is not None
     assert seconds > 20
-    assert sum(load(ledger).spent_by(host, "install").values()) == pytest.approx(seconds, abs=0.05)
+    spent = load(ledger).by_category["install"].values()
+    assert sum(column[host.place] for column in spent) == pytest.approx(seconds, abs=0.05)
 
 
 def test_phases_that_never_ended_are_unknown_and_the_rest_is_kept(ledger: Ledger, call: Callable[..., Done]) -> None:
@@ -419,6 +421,46 @@ def test_the_table_fits_its_width(ledger: Ledger) -> None:
         text = table.text(report_on(ledger), width=width)
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_a_line_a_host_hides_nothing(ledger: Ledger, width: int) -> None:
+    synthetic.run(ledger, (RHEL,), 2, run_id="abc234")
+    run = synthetic.run(ledger, (AMAZON, UBUNTU), 2, run_id="abd234")
+    synthetic.failed_host(ledger, run, AMAZON, "amazon-3")
+    stream = Stream("b1", at=300)
+    stream.start("install")
+    stream.reboot("b2")
+    stream.end("install")
+    ledger.replace_phases(ledger.add_host(run, "rebooted-9", "amazon"), "host", stream.events)
+    report = report_on(ledger)
+    text = table.text(report, rows="hosts", width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    words = set(text.split())
+    assert {"abc234", "abd234", "first", "checkpoint", "waiting", "status", "rhel-1", "rebooted-9"} <= words
+    if width > 80:
+        assert "failed in launch/create capacity:" in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ")}
+    for host in report.data.hosts:
+        if host.status == "ok":
+            for metric in report.metrics:
+                assert words_of(host.seconds(metric)) in lines[host.name]
+            assert lines[host.name].endswith("  ok")
+
+
+def test_headings_stand_on_one_line_whatever_is_below_them(ledger: Ledger) -> None:
+    run = ledger.start_run("ec2", ["launch"])
+    for number in range(2):
+        synthetic.failed_host(ledger, run, AMAZON, f"amazon-{number}")
+    lines = table.text(report_on(ledger), width=80).splitlines()
+    assert [line.split("  ")[1] for line in lines if line.endswith(("mean", "cost to it"))] == [
+        "install",
+        "first checkpoint",
+        "outcome",
+    ]
+    assert sum("amazon" in line for line in lines) == 3
+    assert len([line for line in lines[2:11] if line]) == 6
 
 
 def test_pictures_are_made(ledger: Ledger, call: Callable[..., Done], tmp_path: Path) -> None:

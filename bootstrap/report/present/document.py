@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap import __version__, clock
 from bootstrap.report import blame, sentences, statistics
-from bootstrap.report.data import COMPARED, VAL_LOSS, Run
+from bootstrap.report.data import VAL_LOSS, Run
+from bootstrap.report.spending import TICK
 
 if TYPE_CHECKING:
     from bootstrap.report.data import Data, Host, PhaseRow
@@ -144,6 +145,7 @@ def _blame_document(item: blame.Blame) -> dict[str, Any]:
 
 
 def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | None) -> dict[str, Any]:
+    at = host.place
     document: dict[str, Any] = {
         "id": host.id,
         "run": host.run.id,
@@ -164,18 +166,14 @@ def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | 
             }
             for metric, measure in host.measures.items()
         },
-        "own_seconds": {metric: _categories(data.spent_by(host, metric)) for metric in COMPARED},
+        "own_seconds": {
+            metric: {kind: round(spent[at], _DIGITS) for kind, spent in kinds.items() if abs(spent[at]) > TICK}
+            for metric, kinds in data.by_category.items()
+        },
     }
     if phases is not None:
         document["phases"] = [_phase_document(row) for row in phases]
     return document
-
-
-def _categories(parts: dict[Any, float]) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for part, seconds in parts.items():
-        sums[part.category] = sums.get(part.category, 0.0) + seconds
-    return {category: round(seconds, _DIGITS) for category, seconds in sums.items()}
 
 
 def _phase_document(row: PhaseRow) -> dict[str, Any]:

@@ -257,8 +257,8 @@ def _splits(report: Report, metric: str) -> list[Split]:
 def _split(data: Data, group: Group, metric: str, scale: float) -> Split:
     hosts = group.measured[metric]
     sums = dict.fromkeys(CATEGORIES, 0.0)
-    for part, column in data.spent(metric).items():
-        sums[part.category] += sum(column[host.place] for host in hosts) / len(hosts)
+    for category, column in data.by_category[metric].items():
+        sums[category] = sum(column[host.place] for host in hosts) / len(hosts)
     segments, left = [], 0.0
     for category, spent in sums.items():
         if spent * scale < 0.05:

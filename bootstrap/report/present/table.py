@@ -29,6 +29,9 @@ _REST_SHOWN = 0.1  # seconds
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 10
 _SHORT_BAR = 4
+_NAME = 12
+_SECONDS = 8
+"""Columns that most durations take; longer ones wrap where there is no room."""
 _PLAIN_WIDTH = 110
 _WIDE = 100
 NARROWEST = 80
@@ -55,7 +58,10 @@ def show(report: Report, console: Console, *, rows: str = "auto") -> None:
         rows = "phases" if len(report.data.hosts) == 1 else "groups"
     bars = "utf" in console.encoding.lower()
     wide = console.width >= _WIDE
-    body = _groups(report, bars, wide) if rows == "groups" else {"hosts": _hosts, "phases": _phases}[rows](report, bars)
+    if rows == "groups":
+        body = _groups(report, bars, wide)
+    else:
+        body = [_hosts(report, bars, wide)] if rows == "hosts" else _phases(report, bars)
     said = [Padding(Text(item.text, style=_STYLE[item.kind]), (0, 0, 0, 2)) for item in sentences.say(report)]
     console.print(Lines(_heading(report), Text(), *body, *([Text()] if said else []), *said))
 
@@ -87,7 +93,8 @@ def _heading(report: Report) -> Text:
 def _groups(report: Report, bars: bool, wide: bool) -> list[RenderableType]:
     """Return a table for each duration, and one for what else there is to know of the groups."""
     tables: list[RenderableType] = []
-    label = min(max(len(group.label) for group in report.groups), 32 if wide else 20)
+    named = [*(group.label for group in report.groups), *(TITLES[metric] for metric in report.metrics)]
+    label = min(max(map(len, named)), 32 if wide else 20)
     cells = _BAR if wide else _SHORT_BAR
     for metric in report.metrics:
         table = _table(TITLES[metric], label, "n", "median", "min–max", "mean")
@@ -158,29 +165,35 @@ def bar(value: float, top: float, blocks: bool = True, width: int = _BAR) -> str
     return _EIGHTHS[8] * whole + (_EIGHTHS[rest] if rest else "")
 
 
-def _hosts(report: Report, bars: bool) -> list[RenderableType]:
+def _hosts(report: Report, bars: bool, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("  host", "run", " · ".join(report.by)):
-        table.add_column(title, no_wrap=True)
+    longest = max(len(host.name) for host in report.data.hosts)
+    table.add_column("  host", overflow="fold", min_width=2 + min(longest, _NAME))
+    table.add_column("run", no_wrap=True)
+    table.add_column(" · ".join(report.by), overflow="fold")
     for metric in report.metrics:
-        table.add_column(TITLES[metric], no_wrap=True)
+        table.add_column(TITLES[metric], min_width=max(_SECONDS, *map(len, TITLES[metric].split())))
     table.add_column("waiting", justify="right", no_wrap=True)
-    table.add_column("status", overflow="fold")
+    table.add_column("status", overflow="fold", min_width=len("failed"))
     tops = {m: max((host.seconds(m) or 0.0 for host in report.data.hosts), default=0.0) for m in report.metrics}
     for group in report.groups:
         for host in group.hosts:
-            cells: list[RenderableType] = [Text(f"  {host.name}"), host.run.id, Text(group.label)]
+            cells: list[RenderableType] = [Text(f"  {host.name}"), host.run.id, Text(group.key)]
             for metric in report.metrics:
                 value = host.seconds(metric)
-                known = f"{seconds(value):>9}  {bar(value, tops[metric], bars)}" if value is not None else ""
+                drawn = f"  {bar(value, tops[metric], bars, _SHORT_BAR)}" if wide and value is not None else ""
+                known = f"{seconds(value):>{_SECONDS}}{drawn}" if value is not None else ""
                 cells.append(known or Text(host.measures[metric].unknown if metric in host.measures else "", "dim"))
-            table.add_row(*cells, seconds(sum(waited(report.data, host, metric) for metric in COMPARED)), _status(host))
-    return [table]
+            timed = [metric for metric in COMPARED if host.seconds(metric) is not None]
+            waiting = seconds(sum(waited(report.data, host, metric) for metric in timed)) if timed else _DASH
+            table.add_row(*cells, waiting, _status(host))
+    return table
 
 
 def waited(data: Data, host: Host, metric: str) -> float:
     """Return the seconds of a duration that were waiting."""
-    return sum(s for part, s in data.spent_by(host, metric).items() if part.category == "wait")
+    kinds = data.by_category[metric]
+    return kinds["wait"][host.place] if "wait" in kinds else 0.0
 
 
 def _status(host: Host) -> Text:
