@@ -97,7 +97,7 @@ class Installer:
         """Do what the plan says is to be done."""
         self._facts()
         self._swap()
-        self._packages()
+        self._tools()
         self._driver()
         self._install_torch()
         self._links()
@@ -164,11 +164,11 @@ class Installer:
                 outcome.detail["text"] = "no swap file"
                 self.screen.warn(f"{self.plan.swap.reason}, and no swap file could be made: {error}")
 
-    def _packages(self) -> None:
+    def _tools(self) -> None:
         for warning in self.plan.warnings:
             self.screen.note(f"not to be had on this distro: {warning}")
-        with self._phase("packages", "mixed") as outcome:
-            if self.plan["packages"].action != "do":
+        with self._phase("tools", "mixed") as outcome:
+            if self.plan["tools"].action != "do":
                 return
             done = self._manage(self.plan.packages)
             outcome.detail["text"] = " ".join(done.installed) or "nothing new"

@@ -92,7 +92,7 @@ def first_command_while_the_lock_is_held(host: Host) -> str:
     assert lock.status == "ok"
     assert lock.end > lock.start
     for other in driving.spans(host):
-        if other.path.startswith("install/packages/") and other != lock:
+        if other.path.startswith(("install/packages/", "install/tools/")) and other != lock:
             assert other.end <= lock.start or lock.end <= other.start, "they do not overlap"
     report = host.run("charrnn-bootstrap report --rows phases", user=host.user, timeout=120)
     assert report.exit_code == 0, report.output
@@ -116,12 +116,12 @@ def a_checkpoint_was_reached(host: Host, home: str, said: str) -> None:
     checkpoints = list((host.up / home[1:] / "charrnn/cv").glob("lm_shakespeare_epoch*"))
     assert checkpoints, said
     assert {path.stat().st_uid for path in checkpoints} == {(host.root / home[1:]).stat().st_uid}
-    for phase in ("install", "install/packages", "install/torch", "install/verify"):
+    for phase in ("install", "install/packages", "install/tools", "install/torch", "install/verify"):
         assert driving.spans(host, phase)[-1].status == "ok", phase
 
 
 def record(host: Host, what: str) -> None:
-    names = ("install", "install/packages", "install/torch")
+    names = ("install", "install/packages", "install/tools", "install/torch")
     matrix.record(host.distro, what, {name: driving.seconds(host, name) for name in names})
 
 
@@ -175,7 +175,8 @@ def test_where_the_packages_are_there_already_uninstall_leaves_nothing_at_all(re
 
     done_install = driving.run(host)
     assert done_install.exit_code == 0, done_install.output
-    assert [span.status for span in driving.spans(host, "install/packages")] == ["unchanged", "unchanged"]
+    for phase in ("install/packages", "install/tools"):
+        assert [span.status for span in driving.spans(host, phase)] == ["unchanged"]
     gone = driving.run(host, "--uninstall --yes")
 
     assert gone.exit_code == 0, gone.output

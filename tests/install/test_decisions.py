@@ -140,7 +140,7 @@ def test_a_host_that_has_everything_gets_only_the_stack() -> None:
     made = planned()
     assert {phase.name: phase.action for phase in made.phases} == {
         "swap": "skip",
-        "packages": "unchanged",
+        "tools": "unchanged",
         "driver": "skip",
         "torch": "do",
         "links": "do",
@@ -168,9 +168,9 @@ def test_a_gpu_that_has_appeared_changes_torch_and_asks_for_another_check() -> N
 
 def test_missing_programs_become_packages_and_omitting_leaves_them_to_the_user() -> None:
     bare = replace(HOST, commands=frozenset())
-    assert planned(bare)["packages"].action == "do"
+    assert planned(bare)["tools"].action == "do"
     assert any("tmux" in step.argv for step in planned(bare).packages)
-    assert planned(bare, omit_packages=True)["packages"].action == "skip"
+    assert planned(bare, omit_packages=True)["tools"].action == "skip"
     assert planned(bare, omit_packages=True).packages == ()
 
 
