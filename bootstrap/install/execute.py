@@ -169,6 +169,8 @@ class Installer:
             self.screen.note(f"not to be had on this distro: {warning}")
         with self._phase("tools", "mixed") as outcome:
             if self.plan["tools"].action != "do":
+                if self.options.omit_packages:
+                    self.screen.row("tools", 0.0, self.plan["tools"].text)
                 return
             done = self._manage(self.plan.packages)
             outcome.detail["text"] = " ".join(done.installed) or "nothing new"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OLDEST_GLIBC = "2.28"
 FREE_MIB = 2861  # 3 GB: the environment is 0.9 GB, its downloads as much again, and some air
 CORPUS = "shakespeare"
+_LEFT = "left to you (--omit-dependency-installation)"
 
 Action = Literal["do", "unchanged", "skip"]
 
@@ -153,15 +154,17 @@ def _tools(
     facts: Facts, release: Release | None, options: Options, *, gpu: bool
 ) -> tuple[tuple[Step, ...], Phase, tuple[str, ...]]:
     """Plan the packages that Python did not need but training is better with."""
-    if release is None or options.omit_packages:
-        return (), Phase("tools", "skip", "left to you (--omit-dependency-installation)"), ()
+    if release is None:
+        return (), Phase("tools", "skip", _LEFT), ()
     required, optional = packaging.wanted(release, facts, gpu=gpu)
+    names = " ".join(dict.fromkeys(name for group in (*required, *optional) for name in group.names))
+    if options.omit_packages:
+        return (), Phase("tools", "skip", f"{_LEFT}: {names}" if names else _LEFT), ()
     lacking = tuple(f"{name}: {without}" for name, without in packaging.lacking(release, facts).items())
     if not (required or optional):
         return (), Phase("tools", "unchanged", "everything that is wanted is there"), lacking
     steps = tuple(packaging.plan(packaging.manager(release, facts), required, optional))
-    names = dict.fromkeys(name for group in (*required, *optional) for name in group.names)
-    return steps, Phase("tools", "do", " ".join(names)), lacking
+    return steps, Phase("tools", "do", names), lacking
 
 
 def corpus_file(prefix: Prefix) -> Path:

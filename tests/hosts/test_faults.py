@@ -255,6 +255,21 @@ def test_what_cannot_work_is_refused_before_anything_is_touched(ready: MakeReady
     assert driving.differences(before, driving.listing(host)) == []
 
 
+@pytest.mark.parametrize("distro", ["rhel10", "sles16"])
+def test_without_a_python_the_packages_to_install_by_hand_are_listed(ready: MakeReady, distro: str) -> None:
+    host = ready(distro)
+    before = driving.listing(host)
+
+    done = driving.run(host, "--omit-dependency-installation")
+
+    assert done.exit_code == 4
+    assert "no usable Python" in done.complaint
+    required, optional = (line for line in done.output.splitlines() if line.startswith("  "))
+    assert "required: ca-certificates" in required
+    assert {"tmux", "gcc"} <= set(optional.split())
+    assert driving.differences(before, driving.listing(host)) == []
+
+
 def test_a_transactional_suse_is_refused(ready: MakeReady) -> None:
     host = ready("sles15")
     host.run("echo 'VARIANT_ID=\"transactional\"' >>/usr/lib/os-release")

@@ -171,6 +171,7 @@ def test_missing_programs_become_packages_and_omitting_leaves_them_to_the_user()
     assert planned(bare)["tools"].action == "do"
     assert any("tmux" in step.argv for step in planned(bare).packages)
     assert planned(bare, omit_packages=True)["tools"].action == "skip"
+    assert planned(bare, omit_packages=True)["tools"].text.endswith(": curl tmux git")
     assert planned(bare, omit_packages=True).packages == ()
 
 
