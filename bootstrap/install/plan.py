@@ -52,6 +52,8 @@ class Present:
     verified: str | None = None
     links: bool = False
     corpora: bool = False
+    missing: frozenset[str] = frozenset()
+    """Packages that no repository had, where the repositories are still the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
         raise UnsupportedSystemError(choice.problem, remedy="--accelerator cpu installs the CPU build")
     mark = f"{VERSION}+{choice.build} {options.torch_index if options.torch_index is not None else '-'}"
     swap = swapping.decide(facts)
-    steps, tools, warnings = _tools(facts, release, options, gpu=choice.build != "cpu")
+    steps, tools, warnings = _tools(facts, release, options, present.missing, gpu=choice.build != "cpu")
     same = present.torch is not None and present.torch.partition(" ")[0] == mark.partition(" ")[0]
     verify: Action = "unchanged" if same and present.verified else "do"
     links = "unchanged" if present.links else "do"
@@ -151,18 +153,19 @@ def _driver(facts: Facts, release: Release | None, options: Options) -> tuple[St
 
 
 def _tools(
-    facts: Facts, release: Release | None, options: Options, *, gpu: bool
+    facts: Facts, release: Release | None, options: Options, missing: frozenset[str], *, gpu: bool
 ) -> tuple[tuple[Step, ...], Phase, tuple[str, ...]]:
     """Plan the packages that Python did not need but training is better with."""
     if release is None:
         return (), Phase("tools", "skip", _LEFT), ()
-    required, optional = packaging.wanted(release, facts, gpu=gpu)
+    required, optional = packaging.wanted(release, facts, gpu=gpu, missing=missing)
     names = " ".join(dict.fromkeys(name for group in (*required, *optional) for name in group.names))
     if options.omit_packages:
         return (), Phase("tools", "skip", f"{_LEFT}: {names}" if names else _LEFT), ()
     lacking = tuple(f"{name}: {without}" for name, without in packaging.lacking(release, facts).items())
     if not (required or optional):
-        return (), Phase("tools", "unchanged", "everything that is wanted is there"), lacking
+        not_had = f" and can be had (not: {' '.join(sorted(missing))})" if missing else ""
+        return (), Phase("tools", "unchanged", f"everything that is wanted{not_had} is there"), lacking
     steps = tuple(packaging.plan(packaging.manager(release, facts), required, optional))
     return steps, Phase("tools", "do", names), lacking
 

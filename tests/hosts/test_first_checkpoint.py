@@ -101,6 +101,22 @@ def first_command_while_the_lock_is_held(host: Host) -> str:
     return said
 
 
+NEEDRESTART = """#!/bin/sh
+echo "$NEEDRESTART_MODE $DEBIAN_FRONTEND" >>/var/log/needrestart
+[ "$NEEDRESTART_MODE $DEBIAN_FRONTEND" = "a noninteractive" ] && exit
+echo "Which services should be restarted? (whiptail's dialog)"
+read -r answer && [ -n "$answer" ]
+"""
+
+
+def ask_about_restarts(host: Host) -> None:
+    """Let apt call, after each of its runs, what asks which services to restart unless it is told not to (Ubuntu)."""
+    program = host.root / "usr/sbin/needrestart"
+    program.write_text(NEEDRESTART)
+    program.chmod(0o755)
+    (host.root / "etc/apt/apt.conf.d/99needrestart").write_text('DPkg::Post-Invoke {"/usr/sbin/needrestart";};\n')
+
+
 def the_kernels_were_compiled_once_for_every_user(host: Host) -> None:
     """In the prefix, at install: the training has found them there, and made none of its own."""
     (compiled,) = (host.up / "opt/charrnn/venv/share/charrnn/kernels").glob("*.so")
@@ -141,11 +157,16 @@ def test_every_other_release_reaches_a_checkpoint(ready: MakeReady, distro: str)
 @pytest.mark.parametrize("distro", FAMILIES)
 def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: str) -> None:
     host = ready(distro, **({"tmp_mib": 16} if distro == "amzn2023" else {}))  # its /tmp is in memory
+    if distro == "ubuntu2404":
+        ask_about_restarts(host)
     before = driving.listing(host)
 
     said = first_command_while_the_lock_is_held(host) if distro == "sles15" else first_command(host)
 
     assert "val" in said
+    if distro == "ubuntu2404":
+        calls = (host.up / "var/log/needrestart").read_text().splitlines()
+        assert calls == ["a noninteractive"] * 2, "for the packages and for the tools"
     the_kernels_were_compiled_once_for_every_user(host)
     home = "/root" if distro == "debian12" else f"/home/{host.user}"
     a_checkpoint_was_reached(host, home, said)

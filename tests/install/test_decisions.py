@@ -175,6 +175,16 @@ def test_missing_programs_become_packages_and_omitting_leaves_them_to_the_user()
     assert planned(bare, omit_packages=True).packages == ()
 
 
+def test_what_no_repository_has_is_not_asked_for_again() -> None:
+    bare = replace(HOST, commands=frozenset({"curl", "git"}))
+    done = Present(torch="2.13.0+cpu -", verified="2.13.0+cpu", links=True, corpora=True, missing=frozenset({"tmux"}))
+    assert planned(bare, done)["tools"].text == "tmux", "screen may serve instead"
+    both = replace(done, missing=frozenset({"tmux", "screen"}))
+    assert planned(bare, both).unchanged
+    assert "not: screen tmux" in planned(bare, both)["tools"].text
+    assert planned(replace(bare, commands=frozenset()), both)["tools"].text == "curl git"
+
+
 def test_a_gpu_without_a_driver_gets_one_only_where_cuda_was_asked_for() -> None:
     facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),), kernel="6.1.0-1-amd64")
     assert planned(facts)["driver"].action == "skip"
