@@ -52,41 +52,41 @@ USAGE
 readonly UV=0.13.9
 distro_table() {
     cat <<'TABLE'
-fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc|rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
-sles opensuse-leap opensuse-tumbleweed|transactional|rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
-almalinux||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||AlmaLinux
-almalinux||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||AlmaLinux
-almalinux||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||AlmaLinux
-amzn||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++||its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
-amzn||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Amazon Linux
-centos||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++||CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
-centos||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||CentOS Stream
-centos||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||CentOS Stream
-debian||12||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Debian
-debian||13|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Debian
-fedora||42||dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|||Fedora Linux
-fedora||43|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|||Fedora Linux
-opensuse-leap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Leap
-opensuse-leap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Leap
-opensuse-leap||16|default|zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Leap
-ol||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Oracle Linux
-ol||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Oracle Linux
-ol||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||Oracle Linux
-rhel||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Red Hat Enterprise Linux
-rhel||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Red Hat Enterprise Linux
-rhel||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||Red Hat Enterprise Linux
-rocky||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Rocky Linux
-rocky||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|||Rocky Linux
-rocky||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|||Rocky Linux
-sles sles_sap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap||16||zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||SUSE Linux Enterprise Server
-sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
-opensuse-tumbleweed||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|||openSUSE Tumbleweed
-ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|3.12=python3-pip|ca-certificates libstdc++6|||Ubuntu
-ubuntu||24.04|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Ubuntu
-ubuntu||26.04||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|||Ubuntu
+fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc|rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
+sles opensuse-leap opensuse-tumbleweed|transactional|rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
+almalinux||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
+almalinux||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
+almalinux||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
+amzn||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
+amzn||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Amazon Linux
+centos||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
+centos||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
+centos||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
+debian||12||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
+debian||13|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
+fedora||42||dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
+fedora||43|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
+opensuse-leap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
+opensuse-leap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
+opensuse-leap||16|default|zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
+ol||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
+ol||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
+ol||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
+rhel||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
+rhel||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
+rhel||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
+rocky||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
+rocky||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
+rocky||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
+sles sles_sap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap||16||zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||SUSE Linux Enterprise Server
+sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
+opensuse-tumbleweed||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Tumbleweed
+ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
+ubuntu||24.04|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
+ubuntu||26.04||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
 TABLE
 }
 # said CAUSE: the words by which package managers tell it
@@ -254,8 +254,9 @@ os_release() {
 # older A B: whether version A is older than version B.
 older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# Sets DISTRO RELEASE MANAGER PYTHONS MANAGED REQUIRED REGISTRATION REFUSE for this machine, by the rules of bootstrap/distros.py: the
-# distro by ID, then by ID_LIKE; its release by VERSION_ID, else the nearest older one. Fails on an unknown one.
+# Sets DISTRO RELEASE MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE for this machine, by the rules of
+# bootstrap/distros.py: the distro by ID, then by ID_LIKE; its release by VERSION_ID, else the nearest older one. Fails
+# on an unknown one.
 find_distro() {
     local word version variant
     version=$(os_release VERSION_ID) variant=$(os_release VARIANT_ID)
@@ -268,14 +269,14 @@ find_distro() {
 }
 
 find_release() { # WORD VERSION VARIANT
-    local id variants release default manager pythons managed required registration refuse title
+    local id variants release default manager pythons managed required optional registration refuse title
     local group='' row='' fitting='' length=0 rolling='' nearest='' fallback=''
-    while IFS='|' read -r id variants release default manager pythons managed required registration refuse title; do
+    while IFS='|' read -r id variants release default manager pythons managed required optional registration refuse title; do
         [[ " $id " == *" $1 "* ]] || continue
         [ -z "$variants" ] || { [ -n "$3" ] && [[ " $variants " == *" $3 "* ]]; } || continue
         [ "${group:=$id|$variants}" = "$id|$variants" ] || continue # the first that fits; special variants come first
         DISTRO=$title
-        row="$release|$manager|$pythons|$managed|$required|$registration|$refuse"
+        row="$release|$manager|$pythons|$managed|$required|$optional|$registration|$refuse"
         [ -z "$default" ] || fallback=$row
         if [[ "$2" == "$release" || "$2" == "$release".* ]]; then
             [ ${#release} -lt "$length" ] || { fitting=$row length=${#release}; }
@@ -286,7 +287,7 @@ find_release() { # WORD VERSION VARIANT
     [[ "$2" != [0-9]* ]] || fallback=$nearest
     row=${fitting:-${rolling:-$fallback}}
     [ -n "$row" ] || return 1
-    IFS='|' read -r RELEASE MANAGER PYTHONS MANAGED REQUIRED REGISTRATION REFUSE <<<"$row"
+    IFS='|' read -r RELEASE MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE <<<"$row"
 }
 
 # The command of the distro's package manager; fails where it is missing.
@@ -300,14 +301,17 @@ manager_command() {
 
 # The packages to install by hand: this distro's, or on an unknown one, every known distro's.
 list_packages() {
-    local id variants release default manager pythons managed required registration refuse title
+    local id variants release default manager pythons managed required optional registration refuse title
     if [ -n "$MANAGER" ]; then
-        say "Packages that this system needs: $REQUIRED, and one of: $(sed 's/[^ =]*=//g; s/,/ + /g; s/ \([^+ ]\)/; \1/g; s/+; /+ /g' <<<"$PYTHONS")"
+        ! have curl || OPTIONAL=${OPTIONAL#curl } # from curl-minimal, perhaps, which the package curl conflicts with
+        say "Packages of $DISTRO $RELEASE ($MANAGER):"
+        say "  required: $REQUIRED, and one of: $(sed 's/[^ =]*=//g; s/,/ + /g; s/ \([^+ ]\)/; \1/g; s/+; /+ /g' <<<"$PYTHONS")"
+        say "  optional: $OPTIONAL"
         return
     fi
-    say "Packages that are needed, under the names of the known distros:"
-    while IFS='|' read -r id variants release default manager pythons managed required registration refuse title; do
-        [ -z "$default" ] || say "  $title $release ($manager): $required, $(sed 's/[^ =]*=//; s/ .*//; s/,/ /g' <<<"$pythons")"
+    say "Packages, under the names of the known distros:"
+    while IFS='|' read -r id variants release default manager pythons managed required optional registration refuse title; do
+        [ -z "$default" ] || [ -n "$refuse" ] || say "  $title $release ($manager): required: $required $(sed 's/[^ =]*=//; s/ .*//; s/,/ /g' <<<"$pythons"); optional: $optional"
     done < <(distro_table)
 }
 
@@ -645,10 +649,15 @@ give_up_on_packages() {
     esac
 }
 
+# Before anything is made: without a Python nothing can be.
+python_by_hand() {
+    find_python python3.12 python3.13 python3.11 python3.14 python3 "$PREFIX"/python/cpython-*/bin/python3 && return
+    list_packages
+    die 4 "no usable Python: 3.11 to 3.14 with the modules venv and ensurepip, outside /root and /home; install the packages above first"
+}
+
 omitted_packages() {
     list_packages
-    find_python python3.12 python3.13 python3.11 python3.14 python3 ||
-        die 4 "no usable Python: 3.11 to 3.14 with the modules venv and ensurepip, outside /root and /home; install the packages above first"
     row packages 0.0 "left to you (--omit-dependency-installation); found $PYTHON"
 }
 
@@ -738,14 +747,14 @@ unpack_source() {
 show_plan() {
     if find_distro; then say "This is $DISTRO $RELEASE: packages come from $MANAGER."; else say "This distro is unknown."; fi
     say "bootstrap.sh would, in $PREFIX:"
-    say "  packages      install what is missing of: ${REQUIRED:-(unknown)}, and a Python: ${PYTHONS:-(unknown)}"
+    if [ -n "$OMIT" ]; then list_packages; else say "  packages      install what is missing of: ${REQUIRED:-(unknown)}, and a Python: ${PYTHONS:-(unknown)}"; fi
     say "  source        take the project from $SOURCE"
     say "  python        make a virtual environment in $PREFIX/venv"
     say "  uv, project   install uv and the project with its pinned libraries into it"
     if [ -x "$PREFIX/venv/bin/charrnn-bootstrap" ]; then
         exec "$PREFIX/venv/bin/charrnn-bootstrap" install --dry-run "${HANDOVER[@]}" </dev/null
     fi
-    say "then \`charrnn-bootstrap install\`: other packages (warnings where missing), torch, corpora, a check that it trains, the receipt."
+    say "then \`charrnn-bootstrap install\`: $([ -n "$OMIT" ] || echo 'other packages (warnings where missing), ')torch, corpora, a check that it trains, the receipt."
     [ -z "$FIRST" ] || say "then training in a detached session until the first checkpoint, and the report."
 }
 
@@ -820,7 +829,7 @@ parse() {
 main() {
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
     LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
-    DISTRO='' RELEASE='' MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' REGISTRATION='' REFUSE=''
+    DISTRO='' RELEASE='' MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"
     if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then choose_source; check_source; show_plan; return; fi
@@ -838,6 +847,7 @@ main() {
     if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
     preflight
     if [ -z "$OMIT" ] && ! manager_command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
+    [ -z "$OMIT" ] || python_by_hand
     begin
     say "charrnn-bootstrap on $(os_release PRETTY_NAME), $(uname -m), into $PREFIX"
     fetch_source

@@ -21,6 +21,7 @@ from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
 from bootstrap.install.plan import CORPUS, Options, Plan, Present, corpus_file
 from bootstrap.install.receipt import Receipt
 from bootstrap.install.state import Steps
+from bootstrap.system import software
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,12 +66,14 @@ def look(prefix: Prefix) -> Present:
     steps = Steps(prefix)
     links = all((LINKS / name).is_symlink() and (LINKS / name).exists() for name in PROGRAMS)
     ours = links and all(os.readlink(LINKS / name) == str(prefix.venv / "bin" / name) for name in PROGRAMS)  # noqa: PTH115 - a string
-    finished = prefix.receipt.exists() and (found := receipt.read(prefix)) is not None and found.status == "complete"
+    found = receipt.read(prefix) or Receipt(str(prefix.root))
+    same = found.repositories == software.repositories(Path("/"))
     return Present(
         torch=steps.done("torch"),
-        verified=steps.done("verified") if finished else None,
+        verified=steps.done("verified") if found.status == "complete" else None,
         links=ours,
         corpora=corpus_file(prefix).exists(),
+        missing=frozenset(found.missing) if same else frozenset(),
     )
 
 
@@ -87,6 +90,7 @@ class Installer:
     recorder: Recorder
     host: LocalHost = field(default_factory=LocalHost)
     _torch: dict[str, Any] = field(default_factory=dict, init=False)
+    _missing: set[str] = field(default_factory=set, init=False)
     _swapfile: str | None = field(default=None, init=False)
 
     @property
@@ -97,7 +101,7 @@ class Installer:
         """Do what the plan says is to be done."""
         self._facts()
         self._swap()
-        self._packages()
+        self._tools()
         self._driver()
         self._install_torch()
         self._links()
@@ -164,17 +168,21 @@ class Installer:
                 outcome.detail["text"] = "no swap file"
                 self.screen.warn(f"{self.plan.swap.reason}, and no swap file could be made: {error}")
 
-    def _packages(self) -> None:
+    def _tools(self) -> None:
         for warning in self.plan.warnings:
             self.screen.note(f"not to be had on this distro: {warning}")
-        with self._phase("packages", "mixed") as outcome:
-            if self.plan["packages"].action != "do":
+        with self._phase("tools", "mixed") as outcome:
+            if self.plan["tools"].action != "do":
+                if self.options.omit_packages:
+                    self.screen.row("tools", 0.0, self.plan["tools"].text)
                 return
             done = self._manage(self.plan.packages)
             outcome.detail["text"] = " ".join(done.installed) or "nothing new"
         with (self._prefix.state / "packages").open("a") as file:
             file.writelines(f"{name}\n" for name in done.installed)
         for missing in done.missing:
+            if missing.lasting:
+                self._missing |= set(missing.packages)
             self.screen.warn(f"{' '.join(missing.packages)}: {missing.reason}; {missing.without}")
 
     def _manage(self, steps: Sequence[Step]) -> Managed:
@@ -338,6 +346,8 @@ class Installer:
         prefix = self._prefix
         tidy(prefix)
         old = receipt.read(prefix) or Receipt(str(prefix.root))
+        repositories = software.repositories(Path("/"))
+        known = old.missing if old.repositories == repositories else []
         made = sorted({str(path) for path in prefix.root.iterdir()} | {str(prefix.receipt)})
         new = Receipt(
             prefix=str(prefix.root),
@@ -351,6 +361,8 @@ class Installer:
             },
             swapfile=self._swapfile or old.swapfile,
             packages=_lines(prefix.state / "packages"),
+            missing=sorted({*known, *self._missing}),
+            repositories=repositories,
             torch={**old.torch, **self._torch},
             corpora={CORPUS: str(corpus_file(prefix))} if corpus_file(prefix).exists() else {},
             seconds=dict(seconds),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OLDEST_GLIBC = "2.28"
 FREE_MIB = 2861  # 3 GB: the environment is 0.9 GB, its downloads as much again, and some air
 CORPUS = "shakespeare"
+_LEFT = "left to you (--omit-dependency-installation)"
 
 Action = Literal["do", "unchanged", "skip"]
 
@@ -51,6 +52,8 @@ class Present:
     verified: str | None = None
     links: bool = False
     corpora: bool = False
+    missing: frozenset[str] = frozenset()
+    """Packages that no repository had, where the repositories are still the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
         raise UnsupportedSystemError(choice.problem, remedy="--accelerator cpu installs the CPU build")
     mark = f"{VERSION}+{choice.build} {options.torch_index if options.torch_index is not None else '-'}"
     swap = swapping.decide(facts)
-    steps, packages, warnings = _packages(facts, release, options, gpu=choice.build != "cpu")
+    steps, tools, warnings = _tools(facts, release, options, present.missing, gpu=choice.build != "cpu")
     same = present.torch is not None and present.torch.partition(" ")[0] == mark.partition(" ")[0]
     verify: Action = "unchanged" if same and present.verified else "do"
     links = "unchanged" if present.links else "do"
@@ -126,7 +129,7 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
     driver = _driver(facts, release, options) if choice.driver_needed else ()
     phases = (
         Phase("swap", "do" if swap.mib else "skip", f"{swap.mib} MiB: {swap.reason}" if swap.mib else swap.reason),
-        packages,
+        tools,
         Phase("driver", "do" if driver else "skip", choice.reason if driver else "no driver is to be installed"),
         Phase("torch", "unchanged" if same else "do", f"torch {VERSION}, {choice.build} build: {choice.reason}"),
         Phase("links", "unchanged" if links == "unchanged" else "do", f"link {programs} into {LINKS}"),
@@ -149,19 +152,22 @@ def _driver(facts: Facts, release: Release | None, options: Options) -> tuple[St
     return tuple(nvidia.plan(packaging.manager(release, facts), release.nvidia, facts))
 
 
-def _packages(
-    facts: Facts, release: Release | None, options: Options, *, gpu: bool
+def _tools(
+    facts: Facts, release: Release | None, options: Options, missing: frozenset[str], *, gpu: bool
 ) -> tuple[tuple[Step, ...], Phase, tuple[str, ...]]:
     """Plan the packages that Python did not need but training is better with."""
-    if release is None or options.omit_packages:
-        return (), Phase("packages", "skip", "left to you (--omit-dependency-installation)"), ()
-    required, optional = packaging.wanted(release, facts, gpu=gpu)
+    if release is None:
+        return (), Phase("tools", "skip", _LEFT), ()
+    required, optional = packaging.wanted(release, facts, gpu=gpu, missing=missing)
+    names = " ".join(dict.fromkeys(name for group in (*required, *optional) for name in group.names))
+    if options.omit_packages:
+        return (), Phase("tools", "skip", f"{_LEFT}: {names}" if names else _LEFT), ()
     lacking = tuple(f"{name}: {without}" for name, without in packaging.lacking(release, facts).items())
     if not (required or optional):
-        return (), Phase("packages", "unchanged", "everything that is wanted is there"), lacking
+        not_had = f" and can be had (not: {' '.join(sorted(missing))})" if missing else ""
+        return (), Phase("tools", "unchanged", f"everything that is wanted{not_had} is there"), lacking
     steps = tuple(packaging.plan(packaging.manager(release, facts), required, optional))
-    names = dict.fromkeys(name for group in (*required, *optional) for name in group.names)
-    return steps, Phase("packages", "do", " ".join(names)), lacking
+    return steps, Phase("tools", "do", names), lacking
 
 
 def corpus_file(prefix: Prefix) -> Path:

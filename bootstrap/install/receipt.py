@@ -35,6 +35,9 @@ class Receipt:
     swapfile: str | None = None
     packages: list[str] = field(default_factory=list)
     """System packages that were not there before. Other software may use them by now."""
+    missing: list[str] = field(default_factory=list)
+    """Packages that no repository had. They are asked for again where the repositories are others."""
+    repositories: str = ""
     torch: dict[str, Any] = field(default_factory=dict)
     corpora: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from bootstrap import distros, resources
 from bootstrap.errors import UsageError
 from bootstrap.packages import meanings
-from bootstrap.packages.needs import NEEDS
+from bootstrap.packages import plan as packaging
+from bootstrap.system.facts import Facts
+from bootstrap.system.os_release import OsRelease
 
 if TYPE_CHECKING:
     from bootstrap.distros import Distro, Release
@@ -25,8 +27,8 @@ def render(known: dict[str, Distro]) -> str:
     """Return the shell function that prints the table: one line a release, oldest first within a distro.
 
     Columns: os-release IDs, VARIANT_IDs, release, `default` or nothing, manager, Pythons as `command=package,package`,
-    the Python that uv brings else as `version=package`, required packages, what registers more repositories, why it is
-    refused, title. Distros that ask for a variant come first: they are special cases.
+    the Python that uv brings else as `version=package`, required packages, optional ones, what registers more
+    repositories, why it is refused, title. Distros that ask for a variant come first: they are special cases.
     """
     ordered = sorted(known.values(), key=lambda distro: (not distro.identify.variant, distro.name))
     rows = [_row(distro, release) for distro in ordered for release in distro.releases.values()]
@@ -52,7 +54,7 @@ def _uv() -> str:
 
 
 def _row(distro: Distro, release: Release) -> str:
-    required = [name for need, names in release.packages.items() if NEEDS[need].required for name in names]
+    required, optional = packaging.wanted(release, Facts(OsRelease()))  # of a machine that has nothing
     columns = (
         " ".join(distro.identify.id),
         " ".join(distro.identify.variant),
@@ -61,7 +63,8 @@ def _row(distro: Distro, release: Release) -> str:
         release.manager,
         " ".join(f"{python.command}={','.join(python.packages)}" for python in release.python),
         f"{release.managed_python}={','.join(release.packages['pip'])}",
-        " ".join(required),
+        " ".join(name for packages in required for name in packages.names),
+        " ".join(name for packages in optional for name in packages.names),
         release.registration or "",
         release.refuse or "",
         distro.title,

@@ -54,6 +54,8 @@ class Missing:
     packages: tuple[str, ...]
     reason: str
     without: str
+    lasting: bool
+    """Whether every repository answered and none has them: asking again brings nothing new."""
 
 
 @dataclass(slots=True)
@@ -246,7 +248,8 @@ class Executor:
         names = found.missing or step.packages
         for other in step.otherwise:
             self._install(other)
-        self._outcome.missing.append(Missing(names, found.message, step.without))
+        lasting = found.cause == "missing" and self._unsure is None
+        self._outcome.missing.append(Missing(names, found.message, step.without, lasting))
         self.recorder.note(f"not installed: {', '.join(names)} ({found.message}): {step.without}")
 
 

@@ -86,9 +86,12 @@ def _in_range(key: tuple[int, ...]) -> bool:
 
 
 def wanted(
-    release: Release, facts: Facts, *, gpu: bool = False, asked: Collection[str] = ()
+    release: Release, facts: Facts, *, gpu: bool = False, asked: Collection[str] = (), missing: Collection[str] = ()
 ) -> tuple[tuple[Packages, ...], tuple[Packages, ...]]:
-    """Return what is to be installed, (required, optional): the packages of every need that is not met yet."""
+    """Return what is to be installed, (required, optional): the packages of every need that is not met yet.
+
+    `missing`: packages that no repository has; what is optional and needs one of them is left out.
+    """
     required: list[Packages] = []
     optional: list[Packages] = []
     for name, need in NEEDS.items():
@@ -98,9 +101,15 @@ def wanted(
         packages = _of(release, name)
         if packages is None and need.else_need:
             packages = _of(release, need.else_need)
-        if packages is not None:
+        if packages is not None and (need.required or not _hopeless(packages, missing)):
             (required if need.required else optional).append(packages)
     return tuple(required), tuple(optional)
+
+
+def _hopeless(packages: Packages, missing: Collection[str]) -> bool:
+    return any(name in missing for name in packages.names) and all(
+        _hopeless(other, missing) for other in packages.otherwise
+    )
 
 
 def lacking(release: Release, facts: Facts) -> dict[str, str]:

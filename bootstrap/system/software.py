@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import re
@@ -21,6 +22,16 @@ _CERTIFICATES = (  # Debian, Ubuntu · Red Hat, Amazon, Fedora · SUSE
     "etc/pki/tls/certs/ca-bundle.crt",
     "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "var/lib/ca-certificates/ca-bundle.pem",
+)
+_REPOSITORIES = (
+    "etc/apt/sources.list",
+    "etc/apt/sources.list.d/*",
+    "etc/apt/preferences.d/*",
+    "etc/dnf/dnf.conf",
+    "etc/yum.conf",
+    "etc/yum.repos.d/*",
+    "etc/zypp/repos.d/*",
+    "etc/zypp/services.d/*",
 )
 _COMPILERS = frozenset({"gcc", "cc", "clang"})  # what charrnn looks for
 _LIBRARIES = ("usr/lib64", "usr/lib", "lib64", "lib")
@@ -150,6 +161,15 @@ def has(root: Path) -> frozenset[str]:
     if not _COMPILERS.isdisjoint(commands(root)) and (root / "usr/include/stdio.h").exists():
         found.add("compiler")
     return frozenset(found)
+
+
+def repositories(root: Path) -> str:
+    """Return what tells one set-up of the package manager's repositories from another: a hash of its files."""
+    digest = hashlib.sha256()
+    for pattern in _REPOSITORIES:
+        for path in sorted(root.glob(pattern)):
+            digest.update(f"{path.relative_to(root)}\0{text(path)}\0".encode())
+    return digest.hexdigest()
 
 
 def init(root: Path) -> str:

@@ -112,7 +112,17 @@ def test_what_cannot_be_had_is_said_with_what_is_missing() -> None:
 
     done = world.executor().execute(plan.plan(DNF, [], [GIT]))
 
-    assert [(m.packages, m.without) for m in done.missing] == [(("git",), "no clones")]
+    assert [(m.packages, m.without, m.lasting) for m in done.missing] == [(("git",), "no clones", True)]
+
+
+def test_what_a_repository_that_did_not_answer_may_have_is_not_given_up_for_good() -> None:
+    world = World([DEAD] * 1000)
+    dead = world.executor(limits=Limits(repositories=60)).execute(plan.plan(DNF, [], [GIT]))
+    world = World([(106, "")] + [(104, "No provider of 'git' found"), (106, "")] * 1000)
+    zypper = Manager("zypper", "zypper")
+    unsure = world.executor(zypper, Limits(repositories=60)).execute(plan.plan(zypper, [], [GIT]))
+
+    assert [missing.lasting for missing in (*dead.missing, *unsure.missing)] == [False, False]
 
 
 def test_a_required_package_that_is_missing_ends_it() -> None:

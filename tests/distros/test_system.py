@@ -84,6 +84,19 @@ def test_a_compiler_counts_only_with_the_headers_of_the_c_library(tmp_path: Path
     assert "compiler" not in software.has(tmp_path)
 
 
+def test_other_repositories_are_told_by_their_files(tmp_path: Path) -> None:
+    seen = [software.repositories(tmp_path)]
+    for path in ("etc/apt/sources.list.d/x.sources", "etc/yum.repos.d/y.repo", "etc/zypp/repos.d/z.repo"):
+        file(tmp_path, path)
+        seen.append(software.repositories(tmp_path))
+    (tmp_path / "etc/yum.repos.d/y.repo").write_text("enabled=0")
+    seen.append(software.repositories(tmp_path))
+    file(tmp_path, "etc/hosts")
+
+    assert len(set(seen)) == 5
+    assert software.repositories(tmp_path) == seen[-1]
+
+
 def test_yum_of_its_own_is_the_old_one(tmp_path: Path) -> None:
     file(tmp_path, "usr/bin/yum")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.server
+import shutil
 import threading
+import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -182,30 +185,96 @@ class Flaky(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def flaky_mirror(lab: None) -> Iterator[str]:
+class Slow(Flaky):
+    """A mirror far away: each answer is a while in coming."""
+
+    delay = 0.5
+    asked: ClassVar[list[str]] = []
+
+    def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]
+        self.asked.append(self.path)
+        time.sleep(self.delay)  # what is tested, not what is waited for
+        shutil.copyfileobj(source, outputfile)
+
+
+class Stalled(Flaky):
+    """A mirror that takes every question and answers none, until the test has ended."""
+
+    ended: ClassVar[threading.Event] = threading.Event()
+
+    def do_GET(self) -> None:
+        self.ended.wait()
+        self.close_connection = True
+
+
+@contextmanager
+def served(handler: type[Flaky]) -> Iterator[str]:
     """Serve the lab's repositories badly; gives the URL."""
-    Flaky.broken.clear()
-    handler = partial(Flaky, directory=str(recipe.LAB / "repo"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    made = partial(handler, directory=str(recipe.LAB / "repo"))
+    Stalled.ended.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
+        Stalled.ended.set()
         server.shutdown()
         thread.join()
 
 
-def test_a_mirror_that_breaks_off_is_asked_again(ready: MakeReady, flaky_mirror: str) -> None:
-    host = ready("rhel9")  # zypper sleeps 30 s before each try; what it says in the end is in tests/distros/outputs
+def mirrored(host: Host, mirror: str) -> None:
+    """Let a host's repositories come from a mirror."""
     for path in rpm_repositories(host).iterdir():
-        path.write_text(path.read_text().replace("file:///srv/repo", flaky_mirror))
-    nowhere = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+        path.write_text(path.read_text().replace("file:///srv/repo", mirror))
 
-    done = driving.run(host, env=nowhere)  # it ends after the packages
+
+NOWHERE = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+"""With these an install ends after its packages, at uv, though the network is there."""
+
+
+def test_a_mirror_that_breaks_off_is_asked_again(ready: MakeReady) -> None:
+    host = ready("rhel9")  # zypper sleeps 30 s before each try; what it says in the end is in tests/distros/outputs
+    Flaky.broken.clear()
+
+    with served(Flaky) as mirror:
+        mirrored(host, mirror)
+        done = driving.run(host, env=NOWHERE)
 
     assert done.exit_code == 5, done.output
     packages_are_there(host)
     assert len(Flaky.broken) > 5
+
+
+@pytest.mark.parametrize("distro", ["rhel9", "sles15"])
+def test_what_a_slow_mirror_costs_stands_under_network(ready: MakeReady, distro: str) -> None:
+    host = ready(distro)
+    Slow.asked.clear()
+
+    with served(Slow) as mirror:
+        mirrored(host, mirror)
+        done = driving.run(host, env=NOWHERE)
+
+    assert done.exit_code == 5, done.output
+    packages_are_there(host)
+    assert any("repomd.xml" in path for path in Slow.asked)
+    (refresh,) = driving.spans(host, "install/packages/refresh")
+    assert refresh.end - refresh.start >= 2 * Slow.delay  # repomd.xml, and then what it names
+    started = [event for event in driving.stream(host) if event.body.get("phase") == refresh.path]
+    assert started[0].body["category"] == "network"
+    assert driving.spans(host, "install/packages/repositories") == []
+
+
+@pytest.mark.parametrize("distro", ["rhel9", "sles15"])
+def test_a_mirror_that_answers_nothing_ends_in_one_line(ready: MakeReady, distro: str) -> None:
+    host = ready(distro)
+
+    with served(Stalled) as mirror:
+        mirrored(host, mirror)
+        done = driving.run(host, env=SHORT)
+
+    assert done.exit_code == 4, done.output
+    assert "could not reach its repositories" in done.complaint
+    assert mirror in done.complaint
+    assert "check the network and the repositories, then run this again" in done.complaint
 
 
 def test_repositories_that_never_appear_end_in_one_line(ready: MakeReady) -> None:
@@ -252,6 +321,21 @@ def test_what_cannot_work_is_refused_before_anything_is_touched(ready: MakeReady
 
     assert done.exit_code == 3
     assert "its glibc is 2.26 and torch needs 2.28 or newer" in done.complaint
+    assert driving.differences(before, driving.listing(host)) == []
+
+
+@pytest.mark.parametrize("distro", ["rhel10", "sles16"])
+def test_without_a_python_the_packages_to_install_by_hand_are_listed(ready: MakeReady, distro: str) -> None:
+    host = ready(distro)
+    before = driving.listing(host)
+
+    done = driving.run(host, "--omit-dependency-installation")
+
+    assert done.exit_code == 4
+    assert "no usable Python" in done.complaint
+    required, optional = (line for line in done.output.splitlines() if line.startswith("  "))
+    assert "required: ca-certificates" in required
+    assert {"tmux", "gcc"} <= set(optional.split())
     assert driving.differences(before, driving.listing(host)) == []
 
 

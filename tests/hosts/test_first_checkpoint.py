@@ -92,13 +92,29 @@ def first_command_while_the_lock_is_held(host: Host) -> str:
     assert lock.status == "ok"
     assert lock.end > lock.start
     for other in driving.spans(host):
-        if other.path.startswith("install/packages/") and other != lock:
+        if other.path.startswith(("install/packages/", "install/tools/")) and other != lock:
             assert other.end <= lock.start or lock.end <= other.start, "they do not overlap"
     report = host.run("charrnn-bootstrap report --rows phases", user=host.user, timeout=120)
     assert report.exit_code == 0, report.output
     (row,) = [line for line in report.output.splitlines() if line.split()[:1] == ["lock"]]
     assert "waiting" in row
     return said
+
+
+NEEDRESTART = """#!/bin/sh
+echo "$NEEDRESTART_MODE $DEBIAN_FRONTEND" >>/var/log/needrestart
+[ "$NEEDRESTART_MODE $DEBIAN_FRONTEND" = "a noninteractive" ] && exit
+echo "Which services should be restarted? (whiptail's dialog)"
+read -r answer && [ -n "$answer" ]
+"""
+
+
+def ask_about_restarts(host: Host) -> None:
+    """Let apt call, after each of its runs, what asks which services to restart unless it is told not to (Ubuntu)."""
+    program = host.root / "usr/sbin/needrestart"
+    program.write_text(NEEDRESTART)
+    program.chmod(0o755)
+    (host.root / "etc/apt/apt.conf.d/99needrestart").write_text('DPkg::Post-Invoke {"/usr/sbin/needrestart";};\n')
 
 
 def the_kernels_were_compiled_once_for_every_user(host: Host) -> None:
@@ -116,12 +132,12 @@ def a_checkpoint_was_reached(host: Host, home: str, said: str) -> None:
     checkpoints = list((host.up / home[1:] / "charrnn/cv").glob("lm_shakespeare_epoch*"))
     assert checkpoints, said
     assert {path.stat().st_uid for path in checkpoints} == {(host.root / home[1:]).stat().st_uid}
-    for phase in ("install", "install/packages", "install/torch", "install/verify"):
+    for phase in ("install", "install/packages", "install/tools", "install/torch", "install/verify"):
         assert driving.spans(host, phase)[-1].status == "ok", phase
 
 
 def record(host: Host, what: str) -> None:
-    names = ("install", "install/packages", "install/torch")
+    names = ("install", "install/packages", "install/tools", "install/torch")
     matrix.record(host.distro, what, {name: driving.seconds(host, name) for name in names})
 
 
@@ -141,11 +157,16 @@ def test_every_other_release_reaches_a_checkpoint(ready: MakeReady, distro: str)
 @pytest.mark.parametrize("distro", FAMILIES)
 def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: str) -> None:
     host = ready(distro, **({"tmp_mib": 16} if distro == "amzn2023" else {}))  # its /tmp is in memory
+    if distro == "ubuntu2404":
+        ask_about_restarts(host)
     before = driving.listing(host)
 
     said = first_command_while_the_lock_is_held(host) if distro == "sles15" else first_command(host)
 
     assert "val" in said
+    if distro == "ubuntu2404":
+        calls = (host.up / "var/log/needrestart").read_text().splitlines()
+        assert calls == ["a noninteractive"] * 2, "for the packages and for the tools"
     the_kernels_were_compiled_once_for_every_user(host)
     home = "/root" if distro == "debian12" else f"/home/{host.user}"
     a_checkpoint_was_reached(host, home, said)
@@ -175,7 +196,8 @@ def test_where_the_packages_are_there_already_uninstall_leaves_nothing_at_all(re
 
     done_install = driving.run(host)
     assert done_install.exit_code == 0, done_install.output
-    assert [span.status for span in driving.spans(host, "install/packages")] == ["unchanged", "unchanged"]
+    for phase in ("install/packages", "install/tools"):
+        assert [span.status for span in driving.spans(host, phase)] == ["unchanged"]
     gone = driving.run(host, "--uninstall --yes")
 
     assert gone.exit_code == 0, gone.output

@@ -69,8 +69,8 @@ def test_a_disk_that_fills_up_during_torch_ends_in_one_line(ready: MakeReady) ->
     filled = threading.Event()
 
     def fill(line: str) -> None:
-        # the row of the packages is the last before torch; what is left then is not enough for it
-        if line.startswith("  packages") and driving.spans(host, "install/project"):
+        # the row of the tools is the last before torch; what is left then is not enough for it
+        if line.startswith("  tools"):
             host.run("fallocate -l $(($(df --output=avail -k / | tail -n 1) - 300000))K /var/filler")
             filled.set()
 
@@ -86,6 +86,12 @@ def test_a_disk_that_fills_up_during_torch_ends_in_one_line(ready: MakeReady) ->
     (warning,) = [line for line in again.output.splitlines() if "warning: gcc: " in line]
     assert warning.endswith("training takes up to twice as long: its kernels are compiled here")
     assert "fastest here: pytorch kernel" in again.output
+    assert "Nothing changed" in driving.run(host).output, "what no repository has is not asked for again"
+
+    host.run("sed -i /exclude=gcc/d /etc/dnf/dnf.conf")
+    later = driving.run(host)
+    assert later.exit_code == 0, later.output
+    assert "gcc" in driving.receipt(host)["packages"], "the repositories are others now"
 
 
 @pytest.mark.skipif(not cgroups.available(), reason="no memory controller here")

@@ -140,7 +140,7 @@ def test_a_host_that_has_everything_gets_only_the_stack() -> None:
     made = planned()
     assert {phase.name: phase.action for phase in made.phases} == {
         "swap": "skip",
-        "packages": "unchanged",
+        "tools": "unchanged",
         "driver": "skip",
         "torch": "do",
         "links": "do",
@@ -168,10 +168,21 @@ def test_a_gpu_that_has_appeared_changes_torch_and_asks_for_another_check() -> N
 
 def test_missing_programs_become_packages_and_omitting_leaves_them_to_the_user() -> None:
     bare = replace(HOST, commands=frozenset())
-    assert planned(bare)["packages"].action == "do"
+    assert planned(bare)["tools"].action == "do"
     assert any("tmux" in step.argv for step in planned(bare).packages)
-    assert planned(bare, omit_packages=True)["packages"].action == "skip"
+    assert planned(bare, omit_packages=True)["tools"].action == "skip"
+    assert planned(bare, omit_packages=True)["tools"].text.endswith(": curl tmux git")
     assert planned(bare, omit_packages=True).packages == ()
+
+
+def test_what_no_repository_has_is_not_asked_for_again() -> None:
+    bare = replace(HOST, commands=frozenset({"curl", "git"}))
+    done = Present(torch="2.13.0+cpu -", verified="2.13.0+cpu", links=True, corpora=True, missing=frozenset({"tmux"}))
+    assert planned(bare, done)["tools"].text == "tmux", "screen may serve instead"
+    both = replace(done, missing=frozenset({"tmux", "screen"}))
+    assert planned(bare, both).unchanged
+    assert "not: screen tmux" in planned(bare, both)["tools"].text
+    assert planned(replace(bare, commands=frozenset()), both)["tools"].text == "curl git"
 
 
 def test_a_gpu_without_a_driver_gets_one_only_where_cuda_was_asked_for() -> None:

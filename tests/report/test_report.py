@@ -126,6 +126,37 @@ def test_seconds_in_no_phase_are_said(ledger: Ledger) -> None:
     assert [line.split()[0] for line in lines[3:6]] == ["install", "torch", "not"]
 
 
+@pytest.mark.parametrize("second", ["tools", "packages"])  # ledgers of earlier versions have the same name twice
+def test_both_calls_of_the_package_manager_are_shown(ledger: Ledger, second: str) -> None:
+    stream = Stream("b")
+    stream.start("install")
+    for name, took in (("packages", 4.0), (second, 6.0)):
+        stream.start(f"install/{name}")
+        stream.phase(f"install/{name}/refresh", took, "network")
+        stream.end(f"install/{name}")
+    stream.end("install")
+    one_host(ledger, stream)
+    report = report_on(ledger)
+    rows = [line.split()[:2] for line in table.text(report).splitlines()[4:8]]
+    assert rows == [["packages", "4.0"], ["refresh", "4.0"], [second, "6.0"], ["refresh", "6.0"]]
+    (host,) = report.data.hosts
+    assert sum(report.data.spent_by(host, "install").values()) == pytest.approx(10.0)
+
+
+def test_the_tools_are_named_as_the_cause(ledger: Ledger) -> None:
+    run = ledger.start_run("ec2", ["launch"])
+    for distro, took in (("a", 2.0), ("b", 32.0)):
+        stream = Stream(f"boot-{distro}")
+        stream.start("install")
+        stream.phase("install/packages/install", 5.0)
+        stream.phase("install/tools/install", took)
+        stream.end("install")
+        host = ledger.add_host(run, f"{distro}-1", distro)
+        ledger.replace_phases(host, "host", stream.events)
+        ledger.update_host(host, status="ok")
+    assert "30.0 s of them installing the tools" in said(report_on(ledger), "cause")
+
+
 def test_hosts_that_share_a_machine_are_said_to(ledger: Ledger) -> None:
     run = ledger.start_run("ec2", ["launch"])
     for name in ("amazon-1", "amazon-2"):

@@ -137,8 +137,10 @@ def test_omitting_the_packages_lists_them_and_uses_the_python_that_is_there(mach
     bare = machine()
     done = bare.run([SCRIPT, "--ommit-dependency-installation"])
     assert done.returncode == 4
-    assert "python3-venv" in done.stdout
+    assert "  required: ca-certificates libstdc++6, and one of: python3 + python3-venv\n" in done.stdout
+    assert "  optional: curl tmux git gcc libc6-dev\n" in done.stdout
     assert "no usable Python" in done.stdout
+    assert untouched(bare)
 
 
 @pytest.fixture(scope="module")
