@@ -172,7 +172,8 @@ def _hosts(report: Report, bars: bool, wide: bool) -> Table:
     table.add_column("run", no_wrap=True)
     table.add_column(" · ".join(report.by), overflow="fold")
     for metric in report.metrics:
-        table.add_column(TITLES[metric], min_width=max(_SECONDS, *map(len, TITLES[metric].split())))
+        least = max(_SECONDS, *map(len, TITLES[metric].split()))
+        table.add_column(TITLES[metric], min_width=least, max_width=None if wide else least)
     table.add_column("waiting", justify="right", no_wrap=True)
     table.add_column("status", overflow="fold", min_width=len("failed"))
     tops = {m: max((host.seconds(m) or 0.0 for host in report.data.hosts), default=0.0) for m in report.metrics}
