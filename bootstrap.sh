@@ -445,7 +445,13 @@ judge() {
             else echo repositories
             fi
             return ;;
-        dnf-refresh-0) ! grep -Eq "$(said repositories)" <<<"$text" || { echo repositories; return; }; echo ok; return ;;
+        dnf-refresh-0)
+            if grep -Eq "$(said repositories)" <<<"$text"; then echo repositories
+            elif ! grep -q 'Usable URL not found' <<<"$text"; then echo ok
+            elif grep -q ' 100% |' <<<"$text"; then echo some
+            else echo network # dnf 5 ends with 0 nevertheless
+            fi
+            return ;;
         *-0) echo ok; return ;;
     esac
     for word in disk rights locked repositories missing network conflict; do
