@@ -18,6 +18,8 @@ readonly OLDEST_GLIBC=2.28           # torch's wheels are manylinux_2_28
 readonly FREE_KIB=2929688            # 3 GB: the environment is 0.9 GB, its downloads as much again, and some air
 readonly LOCK_SECONDS=${CHARRNN_WAIT_SECONDS:-600}       # first-boot updates hold a package manager's lock for minutes
 readonly REPOSITORY_SECONDS=${CHARRNN_WAIT_SECONDS:-300} # a cloud's own repositories may need minutes to appear
+# zypper, unlike the others, waits for ever for a mirror that takes its question and says nothing.
+readonly REFRESH_SECONDS=$((REPOSITORY_SECONDS > 15 ? 2 * REPOSITORY_SECONDS : 30))
 readonly COMMAND_SECONDS=1800        # no single command of a package manager may take longer
 readonly APT_NET=(-o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
 readonly DNF_OPTIONS=(--setopt=exit_on_lock=True --setopt=retries=3 --setopt=timeout=20)
@@ -163,7 +165,7 @@ logged() {
     CHILD=$!
     wait "$CHILD"; code=$?
     CHILD=''
-    [ "$code" -ne 124 ] || note "(ended: took longer than $limit s)"
+    [ "$code" -ne 124 ] || note "not done after $limit s"
     return "$code"
 }
 
@@ -417,7 +419,7 @@ manager() {
                 "${APT_NET[@]}" -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 install "${@:2}" ;;
         dnf-refresh) logged "$COMMAND_SECONDS" "$COMMAND" -y "${DNF_OPTIONS[@]}" makecache ;;
         dnf-install) logged "$COMMAND_SECONDS" "$COMMAND" -y "${DNF_OPTIONS[@]}" --setopt=install_weak_deps=False install "${@:2}" ;;
-        zypper-refresh) logged "$COMMAND_SECONDS" zypper --non-interactive refresh ;;
+        zypper-refresh) logged "$REFRESH_SECONDS" zypper --non-interactive refresh ;;
         zypper-install) logged "$COMMAND_SECONDS" zypper --non-interactive install --no-recommends --auto-agree-with-licenses "${@:2}" ;;
     esac
 }
@@ -428,6 +430,7 @@ judge() {
     local text word
     text=$(log_from "$3")
     case $MANAGER-$1-$2 in
+        zypper-refresh-124) echo network; return ;;
         *-124) echo time; return ;;
         *-137) echo killed; return ;;
         dnf-*-200 | zypper-*-7) echo locked; return ;;
@@ -442,7 +445,13 @@ judge() {
             else echo repositories
             fi
             return ;;
-        dnf-refresh-0) ! grep -Eq "$(said repositories)" <<<"$text" || { echo repositories; return; }; echo ok; return ;;
+        dnf-refresh-0)
+            if grep -Eq "$(said repositories)" <<<"$text"; then echo repositories
+            elif ! grep -q 'Usable URL not found' <<<"$text"; then echo ok
+            elif grep -q ' 100% |' <<<"$text"; then echo some
+            else echo network # dnf 5 ends with 0 nevertheless
+            fi
+            return ;;
         *-0) echo ok; return ;;
     esac
     for word in disk rights locked repositories missing network conflict; do

@@ -154,7 +154,18 @@ def _quiet_success(argv: Sequence[str], text: str) -> Meaning:
     """Judge exit code 0 of apt and dnf: both read no repository at all without complaint."""
     if argv[0].endswith("apt-get") and "update" in argv:
         return _apt_update(text)
-    return _NO_REPOSITORIES if "makecache" in argv and "no enabled repositories" in text else SUCCESS
+    return _dnf_makecache(text) if "makecache" in argv else SUCCESS
+
+
+def _dnf_makecache(text: str) -> Meaning:
+    """Judge `makecache`, which in dnf 5 ends with 0 though no repository has answered."""
+    if "no enabled repositories" in text:
+        return _NO_REPOSITORIES
+    if "Usable URL not found" not in text:
+        return SUCCESS
+    if re.search(r" 100% \|", text):
+        return Meaning("warn", "network", "a repository does not answer", _SOURCES)
+    return Meaning("retry", "network", "no repository answers", _SOURCES)
 
 
 def _zypper(exit_code: int, text: str) -> Meaning:

@@ -11,7 +11,7 @@ import yaml
 from bootstrap import resources
 
 CASES = sorted((Path(__file__).parent / "outputs").glob("*.yml"))
-FAMILY = {"apt": "apt", "dnf4": "dnf", "zypper": "zypper"}
+FAMILY = {"apt": "apt", "dnf4": "dnf", "dnf5": "dnf", "zypper": "zypper"}
 WORDS = {("success", ""): "ok", ("warn", "network"): "some", ("retry", "interrupted"): "failed"}
 
 

@@ -263,8 +263,8 @@ def test_what_a_slow_mirror_costs_stands_under_network(ready: MakeReady, distro:
     assert driving.spans(host, "install/packages/repositories") == []
 
 
-@pytest.mark.parametrize("distro", ["rhel9", "sles15"])
-def test_a_mirror_that_answers_nothing_ends_in_one_line(ready: MakeReady, distro: str) -> None:
+@pytest.mark.parametrize(("distro", "said"), [("rhel9", "127.0.0.1"), ("sles15", "not done after 30 s")])
+def test_a_mirror_that_answers_nothing_ends_in_one_line(ready: MakeReady, distro: str, said: str) -> None:
     host = ready(distro)
 
     with served(Stalled) as mirror:
@@ -273,7 +273,7 @@ def test_a_mirror_that_answers_nothing_ends_in_one_line(ready: MakeReady, distro
 
     assert done.exit_code == 4, done.output
     assert "could not reach its repositories" in done.complaint
-    assert mirror in done.complaint
+    assert said in done.complaint
     assert "check the network and the repositories, then run this again" in done.complaint
 
 
