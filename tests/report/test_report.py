@@ -305,6 +305,23 @@ def test_phases_that_never_ended_are_unknown_and_the_rest_is_kept(ledger: Ledger
     assert "time to first checkpoint  unknown (never ended)" in out
 
 
+def test_what_is_inside_a_phase_that_never_ended_is_counted_once(ledger: Ledger) -> None:
+    stream = Stream("b")
+    stream.start("install")
+    stream.start("install/packages")
+    stream.phase("install/packages/lock", 5, "wait")
+    stream.phase("install/torch", 3)
+    stream.wait(1)
+    stream.end("install")
+    one_host(ledger, stream)
+    spent = {part.path: list(column) for part, column in load(ledger).spent("install").items()}
+    assert spent == {
+        "install": [pytest.approx(1)],
+        "install/packages/lock": [pytest.approx(5)],
+        "install/torch": [pytest.approx(3)],
+    }
+
+
 def test_a_host_without_its_own_stream_is_measured_from_outside(ledger: Ledger) -> None:
     run = ledger.start_run("ec2", ["launch"])
     host = ledger.add_host(run, "a", "amazon")
