@@ -37,12 +37,12 @@ distro's own archive. Python is 3.11 in every lab host: `python3.12` on Red Hat'
 elsewhere are planned. Where no repository has a Python that will do, uv brings one: shown with a mirror on a lab host,
 never with the real downloads.
 
-**dnf 5** (Fedora 41 and newer): dnf is dnf 4 on every lab host, Fedora's too, because Debian has dnf 5 only in sid, and
-the lab's packages are Debian 12's. The commands of the install were run by hand with sid's dnf 5 (5.4.6) against the
-lab's Fedora repository: it takes their options, reads the repositories, and what it says of a dead mirror, of no repository
-and of an unknown package is in `tests/distros/outputs/dnf5-*`. It installed the packages, but ended with code 1
-("Createrepo_c process exited with code 255"); whether that is Debian's build alone is not known. Not proven with it: an
-install from end to end, waiting for its lock, the driver recipe.
+**dnf 5** (Fedora 41 and newer): dnf is dnf 4 on every lab host, Fedora's too, because Debian has dnf 5 only in sid,
+and the lab's packages are Debian 12's. The commands of the install were run by hand with sid's dnf 5 (5.4.6) against
+the lab's Fedora repository: it takes their options, reads the repositories, and what it says of a dead mirror, of no
+repository and of an unknown package is in `tests/distros/outputs/dnf5-*`. It installed the packages, but ended with
+code 1 ("Createrepo_c process exited with code 255"); whether that is Debian's build alone is not known. Not proven
+with it: an install from end to end, waiting for its lock, the driver recipe.
 """
 
 _TAIL = """
