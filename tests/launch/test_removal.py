@@ -122,7 +122,7 @@ def test_down_all_is_mine_and_everyone_is_everybodys(things: User) -> None:
         ("n\r", 1, "nothing was removed"),
         ("\r", 1, "nothing was removed"),
         ("well\rno\r", 1, "Error: invalid input"),
-        ("\x03", 130, "interrupted"),
+        ("\x03\r", 130, "interrupted"),  # Return: Python notices a Ctrl-C just in front of its reading only behind it
         ("\x04", 130, "interrupted"),
     ],
 )
