@@ -46,7 +46,7 @@ class FakeHost:
             kind.most_together = max(kind.most_together, kind.together)
         try:
             if argv[2:3] == [jobs._FOLLOW] and on_line:
-                on_line(f"{argv[-1]} code 0")
+                on_line(f"{argv[-2]} code 0")
             return Result(0, "/home/user\n", "", 0.0)
         finally:
             with kind._lock:
