@@ -11,7 +11,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 test: $(VENV)/.complete lint ## Run the checks and every test that does not take long
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.complete ## ruff, mypy, shellcheck, and whether generated files are fresh
 	$(BIN)/ruff check
