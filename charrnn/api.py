@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from charrnn.callbacks import Callback, Metrics, Samples, TensorBoard
+from charrnn.callbacks import Callback, Metrics, Samples
 from charrnn.errors import TrainingError
 from charrnn.model import CharRNN
 from charrnn.prepare import Prepared, new_run, resumed_run
 from charrnn.recipes import resolve
 from charrnn.run import Run
+from charrnn.tensorboard import TensorBoard
 from charrnn.training import Outcome, Trainer, claimed
 from charrnn.vocabulary import Vocabulary
 

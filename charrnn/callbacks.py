@@ -1,14 +1,10 @@
-"""What watches a run: lines or a progress bar, metrics, samples, TensorBoard, timings.
+"""What watches a run: lines or a progress bar, metrics, samples, timings.
 
 A callback changes nothing in a run: with or without it the parameters are the same to the bit.
 """
 
 import contextlib
-import importlib.util
 import json
-import os
-import shlex
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from charrnn import strain
 from charrnn.atomic import write_atomically
-from charrnn.errors import DiskError, UsageError
+from charrnn.errors import DiskError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -45,7 +41,8 @@ class Callback:
         """After the last step, also when an error ended the run."""
 
 
-def _due(run: "Run", step: "Step") -> bool:
+def due(run: "Run", step: "Step") -> bool:
+    """Whether this iteration is one to tell of: every `print_every`-th, and the last."""
     return step.iteration % run.options.print_every == 0 or step.iteration == run.total
 
 
@@ -76,7 +73,7 @@ class Lines(Callback):
 
     def stepped(self, run: "Run", step: "Step") -> None:
         """One line: progress, loss, how large gradients are beside parameters, seconds a batch."""
-        if _due(run, step):
+        if due(run, step):
             norms = step.norms or run.flat.norms()
             ratio = norms[0] / norms[1] if norms[1] else 0.0
             self.write(
@@ -249,7 +246,7 @@ class Metrics(Callback):
 
     def stepped(self, run: "Run", step: "Step") -> None:
         """Writes a row where one is due."""
-        if not _due(run, step) and step.val_loss is None:
+        if not due(run, step) and step.val_loss is None:
             return
         row: dict[str, Any] = {
             "iteration": step.iteration,
@@ -318,75 +315,6 @@ class Samples(Callback):
     def ended(self, run: "Run") -> None:
         """Closes the file."""
         self.rows.close()
-
-
-def require_tensorboard() -> None:
-    """Raises UsageError where TensorBoard's package is missing; imports nothing."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UsageError(
-            f"--tensorboard needs the package tensorboard: {shlex.quote(sys.executable)} -m pip install tensorboard"
-        )
-
-
-class TensorBoard(Callback):
-    """The same figures as an event file for TensorBoard.
-
-    Written here and now, not by a thread of TensorBoard's writer, which would print a traceback of its own where the
-    disk is full. Then this file ends there, `report` is told, and training goes on.
-    """
-
-    def __init__(self, folder: Path, report: Callable[[str], object]) -> None:
-        require_tensorboard()
-        self.folder = folder
-        self.report = report
-        self._file: IO[bytes] | None = None
-
-    def started(self, run: "Run") -> None:
-        """Opens the file; a resumed run hides what came after the iteration it goes on from."""
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self.folder / name).open("wb")
-        except OSError as error:
-            raise DiskError(f"{self.folder} cannot be written: {error.strerror or error}") from error
-        after = run.iteration + 1
-        self._write(
-            {"step": after, "file_version": "brain.Event:2"}, {"step": after, "session_log": {"status": "START"}}
-        )
-
-    def stepped(self, run: "Run", step: "Step") -> None:
-        """Adds the losses and the step size."""
-        if not (_due(run, step) or step.val_loss is not None):
-            return
-        figures = {"loss/train": step.loss, "learning_rate": step.learning_rate}
-        if step.val_loss is not None:
-            figures[f"loss/val_{run.splits.kind}"] = step.val_loss
-        values = [{"tag": name, "simple_value": value} for name, value in figures.items()]
-        self._write({"step": step.iteration, "summary": {"value": values}})
-
-    def _write(self, *events: dict[str, Any]) -> None:
-        """Writes events, at once visible to readers."""
-        if self._file is None:
-            return
-        from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - slow, and seldom installed
-        from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415
-
-        try:
-            records = RecordWriter(self._file)
-            for event in events:
-                records.write(Event(wall_time=time.time(), **event).SerializeToString())
-            records.flush()
-        except OSError as error:
-            self.ended()
-            why = error.strerror or error
-            self.report(f"{self.folder} cannot be written: {why}; training goes on, TensorBoard's figures end here")
-
-    def ended(self, run: "Run | None" = None) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # what is left in the buffer could not be written before
-                self._file.close()
-            self._file = None
 
 
 class FirstCheckpoint(Callback):

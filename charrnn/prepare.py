@@ -10,7 +10,6 @@ import torch
 
 from charrnn import checkpoint as checkpoints
 from charrnn import corpora, precision
-from charrnn.callbacks import require_tensorboard
 from charrnn.data import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
 from charrnn.flags import Options, flags
@@ -18,6 +17,7 @@ from charrnn.kernels import CompileError, make_stack
 from charrnn.model import CharRNN, ModelConfig
 from charrnn.optimisation import FlatParameters, initialise, make_optimiser, make_schedule
 from charrnn.run import Execution, Run, resolve_device
+from charrnn.tensorboard import require_tensorboard
 from charrnn.training import make_directory
 
 if TYPE_CHECKING:

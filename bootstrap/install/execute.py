@@ -67,13 +67,12 @@ def look(prefix: Prefix) -> Present:
     links = all((LINKS / name).is_symlink() and (LINKS / name).exists() for name in PROGRAMS)
     ours = links and all(os.readlink(LINKS / name) == str(prefix.venv / "bin" / name) for name in PROGRAMS)  # noqa: PTH115 - a string
     found = receipt.read(prefix) or Receipt(str(prefix.root))
-    same = found.repositories == software.repositories(Path("/"))
     return Present(
         torch=steps.done("torch"),
         verified=steps.done("verified") if found.status == "complete" else None,
         links=ours,
         corpora=corpus_file(prefix).exists(),
-        missing=frozenset(found.missing) if same else frozenset(),
+        missing=frozenset(found.not_to_be_had(software.repositories(Path("/")))),
     )
 
 
@@ -347,7 +346,6 @@ class Installer:
         tidy(prefix)
         old = receipt.read(prefix) or Receipt(str(prefix.root))
         repositories = software.repositories(Path("/"))
-        known = old.missing if old.repositories == repositories else []
         made = sorted({str(path) for path in prefix.root.iterdir()} | {str(prefix.receipt)})
         new = Receipt(
             prefix=str(prefix.root),
@@ -361,7 +359,7 @@ class Installer:
             },
             swapfile=self._swapfile or old.swapfile,
             packages=_lines(prefix.state / "packages"),
-            missing=sorted({*known, *self._missing}),
+            missing=sorted({*old.not_to_be_had(repositories), *self._missing}),
             repositories=repositories,
             torch={**old.torch, **self._torch},
             corpora={CORPUS: str(corpus_file(prefix))} if corpus_file(prefix).exists() else {},

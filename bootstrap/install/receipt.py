@@ -44,6 +44,10 @@ class Receipt:
     """Each phase of the run that installed: its wall-clock seconds."""
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def not_to_be_had(self, repositories: str) -> list[str]:
+        """Return the packages that no repository had, where `repositories` are still the same."""
+        return self.missing if self.repositories == repositories else []
+
 
 def read(prefix: Prefix) -> Receipt | None:
     """Read the receipt; None where there is none. Raises InstallError where it is not ours or from a newer version."""
