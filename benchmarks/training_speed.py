@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from charrnn.cpus import allowed_cpus
 from charrnn.flags import Options
+from charrnn.initialisation import initialise
 from charrnn.kernels import make_stack
 from charrnn.model import CharRNN, ModelConfig
-from charrnn.optimisation import FlatParameters, clip, initialise, make_optimiser
+from charrnn.optimisation import FlatParameters, clip, make_optimiser
 from charrnn.precision import choose, pytorch_threads, thread_counts
 
 DEFAULT = (ModelConfig(65), 50, 50)

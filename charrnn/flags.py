@@ -211,8 +211,9 @@ class Options:
     hidden_bias: bool = _flag(True, "a second bias in each layer (torch-rnn has one)", NETWORK, fixed=True)
     initialisation: str = _flag(
         "char-rnn",
-        "how parameters begin: char-rnn: uniform in ±0.08; torch-rnn: normal with variance 1/(inputs + hidden); "
-        "pytorch: uniform in ±1/sqrt(hidden), orthogonal recurrent weights; the forget gate's bias is 1 in all",
+        "how parameters begin: char-rnn: uniform in ±0.08, the numbers that the original has for the seed; torch-rnn: "
+        "normal with variance 1/(inputs + hidden); pytorch: uniform in ±1/sqrt(hidden), orthogonal recurrent weights; "
+        "the forget gate's bias is 1 in all",
         NETWORK,
         choices=("char-rnn", "torch-rnn", "pytorch"),
         fixed=True,

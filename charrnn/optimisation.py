@@ -1,4 +1,4 @@
-"""Steps: initial parameters, gradients' bounds, optimisers, schedules.
+"""Steps: gradients' bounds, optimisers, schedules.
 
 All parameters live in one flat tensor, and all gradients in another; a parameter is a view. So a step is a
 handful of operations however many layers there are, and the optimiser's memory is one tensor or two. (The
@@ -14,45 +14,6 @@ from torch import Tensor, nn
 
 from charrnn.errors import CheckpointError
 from charrnn.flags import Options
-from charrnn.model import CharRNN
-
-
-def initialise(model: CharRNN, scheme: str, generator: torch.Generator | None = None) -> None:
-    """Gives a new network its first parameters; the forget gate's bias is 1 on the input side in every scheme.
-
-    char-rnn: everything uniform in ±0.08, biases too. torch-rnn: embedding N(0, 1), a layer's weights
-    N(0, 1/(inputs + hidden)), biases 0, decoder uniform in ±1/sqrt(hidden). pytorch: weights and biases
-    uniform in ±1/sqrt(hidden), recurrent matrices orthogonal gate by gate, embedding N(0, 1).
-    """
-    size = model.config.size
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if ".norm." in name:
-                continue  # scale 1, shift 0, as made
-            if scheme == "char-rnn":
-                parameter.uniform_(-0.08, 0.08, generator=generator)
-            elif name == "embedding.weight":
-                parameter.normal_(0, 1, generator=generator)
-            elif scheme == "torch-rnn" and name.startswith("layers."):
-                _torch_rnn(model, name, parameter, generator)
-            elif scheme == "pytorch" and name.endswith("hidden.weight"):
-                for gate in parameter.view(-1, size, size):
-                    nn.init.orthogonal_(gate, generator=generator)
-            else:
-                bound = 1 / math.sqrt(size)
-                parameter.uniform_(-bound, bound, generator=generator)
-        if model.config.cell == "lstm":
-            for layer in range(model.config.layers):
-                model.get_parameter(f"layers.{layer}.input.bias")[size : 2 * size] = 1
-
-
-def _torch_rnn(model: CharRNN, name: str, parameter: Tensor, generator: torch.Generator | None) -> None:
-    if name.endswith("bias"):
-        parameter.zero_()
-        return
-    layer = name.rsplit(".", 2)[0]
-    width = model.get_parameter(f"{layer}.input.weight").shape[1]
-    parameter.normal_(0, 1 / math.sqrt(width + model.config.size), generator=generator)
 
 
 class FlatParameters:

@@ -13,9 +13,10 @@ from charrnn import corpora, precision
 from charrnn.data import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
 from charrnn.flags import Options, flags
+from charrnn.initialisation import initialise
 from charrnn.kernels import CompileError, make_stack
 from charrnn.model import CharRNN, ModelConfig
-from charrnn.optimisation import FlatParameters, initialise, make_optimiser, make_schedule
+from charrnn.optimisation import FlatParameters, make_optimiser, make_schedule
 from charrnn.run import Execution, Run, resolve_device
 from charrnn.tensorboard import require_tensorboard
 from charrnn.training import make_directory

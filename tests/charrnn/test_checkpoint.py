@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from charrnn import atomic, checkpoint
 from charrnn.checkpoint import Checkpoint, find, list_checkpoints, load, prune, save
 from charrnn.errors import CheckpointError, DiskError
+from charrnn.initialisation import initialise
 from charrnn.model import CharRNN, ModelConfig
-from charrnn.optimisation import initialise
 from charrnn.vocabulary import Vocabulary
 
 FILES = ("checkpoint.json", "model.safetensors", "training.safetensors")

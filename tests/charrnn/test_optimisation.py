@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from charrnn.errors import CheckpointError
+from charrnn.initialisation import initialise
 from charrnn.model import CharRNN, ModelConfig
 from charrnn.optimisation import (
     FlatParameters,
     clip,
-    initialise,
     make_optimiser,
     make_schedule,
     restore_memory,
