@@ -4,7 +4,7 @@ Usage: python benchmarks/parity.py INPUT.TXT [--seeds 123 124 125] [--precision 
 
 Trains the default network (LSTM, 2 layers of 128, batch 50, sequence 50) for 4,000 iterations from each seed and
 prints the validation losses on the interleaved split at 1,000 / 2,000 / 3,000 / 4,000, their medians, and those of
-the original (three runs of karpathy/char-rnn with default options). Exits with 1 where a median is worse than the
+the original (one series of karpathy/char-rnn with default options). Exits with 1 where a median is worse than the
 original's by more than the tolerance.
 """
 

@@ -197,8 +197,17 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def resolve_device(name: str) -> torch.device:
     """The device that is meant: cpu, cuda, cuda:N, mps; auto is the best there is.
 
-    Raises DeviceError for one that was asked for by name and is not there.
+    Raises DeviceError for one that was asked for by name and is not there. On CUDA float32 then means float32: cuDNN
+    would multiply in TF32 on its own, in evaluation too, and the GPUs that have TF32 train in bfloat16, which is faster.
     """
+    device = _find_device(name)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return device
+
+
+def _find_device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
