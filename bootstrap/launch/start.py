@@ -15,7 +15,7 @@ from bootstrap.errors import UsageError
 from bootstrap.launch import live, state
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet, Outcome
-from bootstrap.playbook import schema
+from bootstrap.playbook import schema, values
 from bootstrap.playbook.run import Context
 
 if TYPE_CHECKING:
@@ -83,7 +83,20 @@ def check(settings: Settings) -> Playbook:
         raise UsageError(f"there is no corpus {settings.corpus}", remedy=f"give a file, a folder, or a name: {names}")
     if _is_path(settings.corpus):
         _check_texts(Path(settings.corpus).expanduser())
+        _check_it_is_put(playbook)
     return playbook
+
+
+def _check_it_is_put(playbook: Playbook) -> None:
+    """Raise UsageError where a step would look on the host for a corpus that only this machine has."""
+    for step in playbook.steps:
+        if "corpus" in step.put:
+            return
+        if any(values.uses(command, "corpus") for command in (step.run, step.session) if command):
+            raise UsageError(
+                f"the playbook's phase {step.phase} uses {{corpus}}, which no step puts on the host before",
+                remedy="add `put: corpus` to it, or give a corpus by its name",
+            )
 
 
 def _is_path(corpus: str) -> bool:

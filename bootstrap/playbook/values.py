@@ -53,6 +53,11 @@ def check(command: str, known: Iterable[str] = NAMES) -> str:
     return command
 
 
+def uses(command: str, name: str) -> bool:
+    """Say whether a command asks for a value."""
+    return any(match.group(1) == name for match in _TOKEN.finditer(command))
+
+
 def _is_quoted(command: str, position: int) -> bool:
     """Say whether the shell is inside quotes, or behind a backslash, at `position`."""
     quote, skip = "", False

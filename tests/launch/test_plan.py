@@ -253,5 +253,17 @@ def test_a_folder_without_text_is_refused_before_the_cloud_is_asked(
     assert f"{tmp_path} is no use: there is no text in its files named *.txt" in capsys.readouterr().err
 
 
+def test_a_corpus_that_no_step_puts_on_the_host_is_refused_before_the_cloud_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text("some text")
+    book = tmp_path / "own.yml"
+    book.write_text("title: own\nsteps:\n  - phase: count\n    run: wc {corpus}\n")
+    assert cli.run(["plan", "--playbook", str(book), "--corpus", str(tmp_path / "text.txt")]) == 2
+    said = capsys.readouterr().err
+    assert "phase count uses {corpus}, which no step puts on the host" in said
+    assert "add `put: corpus`" in said
+
+
 def test_the_names_of_corpora_are_the_trainers() -> None:
     assert set(start.CORPORA) == set(corpora.CORPORA)
