@@ -8,6 +8,11 @@
 # and hands over to `charrnn-bootstrap install`. All of it is in functions and runs on the last line, so that half a
 # download does nothing.
 
+if [ -z "${BASH_VERSION:-}" ]; then # `sh bootstrap.sh`, where sh is another shell
+    [ ! -f "$0" ] || exec bash "$0" "$@"
+    echo "bootstrap.sh: it needs bash: curl -fsSL URL/bootstrap.sh | sudo bash" >&2
+    exit 2
+fi
 set -u -o pipefail
 
 # Stamped by `make dist URL=...`: where the source archive is, and what it must be.
@@ -109,7 +114,7 @@ said() {
 version() {
     local here
     here=$(script_folder) && sed -n 's/^__version__ = "\(.*\)"$/charrnn-bootstrap \1/p' "$here/bootstrap/__init__.py" 2>/dev/null | grep . ||
-        echo "charrnn-bootstrap ${SOURCE_URL:-(unstamped)}"
+        echo "charrnn-bootstrap, from ${SOURCE_URL:-no URL: this script is not stamped}"
 }
 
 # ---- telling
@@ -200,7 +205,7 @@ interrupted() { # CODE
 # Where the script lies; fails when it came through a pipe. (Read from a pipe, bash names its source "main".)
 script_folder() {
     local script=${BASH_SOURCE[${#BASH_SOURCE[@]}-1]}
-    [ "$script" = "$0" ] && [ -f "$script" ] && (cd "$(dirname "$script")" && pwd)
+    [ "$script" = "$0" ] && [ -f "$script" ] && (cd "$(dirname "$(readlink -f "$script")")" && pwd)
 }
 
 as_root() {
@@ -208,7 +213,9 @@ as_root() {
     [ "$(id -u)" -ne 0 ] || return 0
     [ $# -eq 0 ] || arguments=$(printf ' %q' "$@")
     if ! folder=$(script_folder); then
-        die 2 "must be root: curl -fsSL ${SOURCE_URL:+${SOURCE_URL%/*}/}bootstrap.sh | sudo bash -s --$arguments"
+        name="curl -fsSL ${SOURCE_URL:+${SOURCE_URL%/*}/}bootstrap.sh"
+        ! have sudo || die 2 "must be root: $name | sudo bash -s --$arguments"
+        die 2 "must be root, and there is no sudo: su -c $(printf '%q' "$name | bash -s --$arguments")"
     fi
     have sudo || die 2 "must be root, and there is no sudo: su -c $(printf '%q' "bash $folder/$(basename "$0")$arguments")"
     # sudo drops the environment; these are what the user may have set for us, empty or not.
@@ -341,7 +348,7 @@ preflight() {
         die 2 "$PREFIX exists and is not ours (it has no receipt.json); give another --prefix, or remove it"
     fi
     while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
-    [ -w "$folder" ] || die 2 "cannot write in $folder; give another --prefix"
+    [ -w "$folder" ] || [ "$(id -u)" -ne 0 ] || die 2 "cannot write in $folder; give another --prefix" # --dry-run needs no root
     [ -e "$PREFIX/state/verified" ] && return
     free=$(df -Pk "$folder" | tail -n 1 | { read -r _ _ _ free _; echo "$free"; })
     [ "${free:-0}" -ge "$FREE_KIB" ] || die 6 "only $((free / 1024)) MiB are free in $folder, and the install needs $((FREE_KIB / 1024)); make room, or give another --prefix"
@@ -708,15 +715,19 @@ choose_source() {
 check_source() {
     case $SOURCE in
         http://* | https://* | file://*) is_sha256 "$SHA256" || die 2 "a URL needs the sha256 of its file: --sha256 HEX" ;;
-        *.whl | *.tar.gz) [ -r "$SOURCE" ] || die 2 "--source $SOURCE: there is no such file" ;;
+        *.whl | *.tar.gz)
+            [ -r "$SOURCE" ] || die 2 "--source $SOURCE: there is no such file"
+            SOURCE=$(cd "$(dirname "$SOURCE")" && pwd)/$(basename "$SOURCE") ;;
         *)
             [ -d "$SOURCE" ] || die 2 "--source $SOURCE: neither a folder, a wheel, a source archive (.tar.gz) nor a URL"
             is_source "$SOURCE" || die 2 "--source $SOURCE: neither a checkout nor a folder with a wheel of charrnn-bootstrap"
             SOURCE=$(cd "$SOURCE" && pwd) ;;
     esac
+    case $SOURCE in http://* | https://* | file://*) ;; *:*) die 2 "--source $SOURCE: Python cannot import from a path with a colon; move it" ;; esac
 }
 
-is_source() { [ -f "$1/pyproject.toml" ] || [ -n "$(find_wheel "$1")" ]; }
+is_source() { is_checkout "$1" || [ -n "$(find_wheel "$1")" ]; }
+is_checkout() { [ -f "$1/pyproject.toml" ] && [ -f "$1/bootstrap/install/first_stage.py" ]; }
 
 find_wheel() { find "$1" -maxdepth 1 -name 'charrnn_bootstrap-*.whl' | sort -V | tail -n 1; }
 
@@ -745,20 +756,20 @@ unpack_source() {
             logged 120 "$PYTHON" -I -m tarfile -e "$from" "$WORK/source" || die 5 "$from is not a whole source archive"
             INSTALL=$(find "$WORK/source" -mindepth 1 -maxdepth 1 -type d | head -n 1); STAGE=$INSTALL ;;
         *)
-            if [ -f "$from/pyproject.toml" ]; then INSTALL=$from; else INSTALL=$(find_wheel "$from"); fi
+            if is_checkout "$from"; then INSTALL=$from; else INSTALL=$(find_wheel "$from"); fi
             STAGE=$INSTALL ;;
     esac
-    [ -n "$STAGE" ] || die 5 "$from holds no source"
+    PYTHONPATH=$STAGE "$PYTHON" -P -B -c 'import bootstrap.install.first_stage' 2>/dev/null || die 5 "$from does not hold charrnn-bootstrap"
 }
 
 # ---- the verbs
 
 show_plan() {
-    if find_distro; then say "This is $DISTRO $RELEASE: packages come from $MANAGER."; else say "This distro is unknown."; fi
+    if [ -n "$MANAGER" ]; then say "This is $DISTRO $RELEASE: packages come from $MANAGER."; else say "This distro is unknown."; fi
     say "bootstrap.sh would, in $PREFIX:"
     if [ -n "$OMIT" ]; then list_packages; else say "  packages      install what is missing of: ${REQUIRED:-(unknown)}, and a Python: ${PYTHONS:-(unknown)}"; fi
     say "  source        take the project from $SOURCE"
-    say "  python        make a virtual environment in $PREFIX/venv"
+    [ -x "$PREFIX/venv/bin/python" ] || say "  python        make a virtual environment in $PREFIX/venv"
     say "  uv, project   install uv and the project with its pinned libraries into it"
     if [ -x "$PREFIX/venv/bin/charrnn-bootstrap" ]; then
         exec "$PREFIX/venv/bin/charrnn-bootstrap" install --dry-run "${HANDOVER[@]}" </dev/null
@@ -828,11 +839,20 @@ parse() {
         esac
         shift
     done
+    while [[ $PREFIX == *?/ ]]; do PREFIX=${PREFIX%/}; done
     case $PREFIX in /?*) ;; *) die 2 "--prefix $PREFIX: give an absolute path other than /" ;; esac
-    case $PREFIX in *[[:space:]\"\\]*) die 2 "--prefix $PREFIX: a path with spaces, quotes or backslashes breaks the programs inside" ;; esac
-    PREFIX=${PREFIX%/}
+    case $PREFIX in *[[:space:]\"\\:]*) die 2 "--prefix $PREFIX: a path with spaces, quotes, backslashes or colons breaks the programs inside" ;; esac
+    SHA256=${SHA256,,}
     case $ACCELERATOR in auto | cpu | cuda) ;; *) die 2 "--accelerator $ACCELERATOR: auto, cpu or cuda" ;; esac
     HANDOVER+=(--prefix "$PREFIX" --accelerator "$ACCELERATOR")
+}
+
+# Everything that can be known without touching anything.
+look() {
+    check_source
+    if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
+    preflight
+    if [ -z "$OMIT" ] && ! manager_command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
 }
 
 main() {
@@ -841,8 +861,8 @@ main() {
     DISTRO='' RELEASE='' MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"
-    if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then choose_source; check_source; show_plan; return; fi
     [ -n "$REMOVE" ] || choose_source
+    if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then look; show_plan; return; fi
     as_root "$@"
     export LC_ALL=C.UTF-8 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # su leaves these out, and dpkg needs them
     umask 022
@@ -852,10 +872,7 @@ main() {
     take_lock
     if [ -n "$REMOVE" ]; then uninstall ${YES:+--yes} ${DRY:+--dry-run}; return; fi
 
-    check_source
-    if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
-    preflight
-    if [ -z "$OMIT" ] && ! manager_command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
+    look
     [ -z "$OMIT" ] || python_by_hand
     begin
     say "charrnn-bootstrap on $(os_release PRETTY_NAME), $(uname -m), into $PREFIX"

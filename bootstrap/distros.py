@@ -12,9 +12,20 @@ the nearest older one, and the match says so: `listed` is False. One that is old
 from __future__ import annotations
 
 import functools
+import re
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bootstrap import resources, yamlfile
 from bootstrap.errors import UnsupportedSystemError, UsageError
@@ -29,6 +40,8 @@ if TYPE_CHECKING:
 
 Manager = Literal["apt", "dnf", "zypper"]
 Billing = Literal["second", "hour"]
+Wait = Literal["cloud-init", "apt-daily", "unattended-upgrades", "guestregister", "rhui"]
+"""What of a first boot is waited for before packages are installed."""
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 """The versions of Python that the pinned torch and the project run on."""
 
@@ -40,10 +53,21 @@ def _words(value: Any) -> Any:
     """Let a single word stand for a list of one, and nothing for an empty list."""
     if value is None:
         return ()
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be a word or a list of words")  # noqa: TRY004 - pydantic explains no other
     return (value,) if isinstance(value, str) else value
 
 
+def _package_names(words: tuple[str, ...]) -> tuple[str, ...]:
+    """They become arguments of a package manager, and cells of the table in bootstrap.sh."""
+    for word in words:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_-]*", word):
+            raise ValueError(f"{word!r} is no package's name")
+    return words
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Packages = Annotated[Words, AfterValidator(_package_names)]
 
 
 def _hyphens(name: str) -> str:
@@ -62,12 +86,19 @@ class Identify(_Model):
     id: Words
     variant: Words = ()
 
+    @field_validator("id")
+    @classmethod
+    def _check_id(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if not words:
+            raise ValueError("name at least one ID of an os-release")
+        return words
+
 
 class PythonPackages(_Model):
     """A Python that the distro has: the command it gives, its version, and the packages that bring it with `venv`."""
 
     command: str
-    packages: Words
+    packages: Packages
     version: str = ""
     note: str = ""
 
@@ -76,6 +107,8 @@ class PythonPackages(_Model):
         version = version_key(self.python_version)
         if not OLDEST_PYTHON <= version <= NEWEST_PYTHON:
             known = f"{'.'.join(map(str, OLDEST_PYTHON))} to {'.'.join(map(str, NEWEST_PYTHON))}"
+            if self.version:
+                raise ValueError(f"{self.command}: Python {self.version} is not one of {known}")
             raise ValueError(f"{self.command}: say which version it is (version: {known})")
         return self
 
@@ -159,15 +192,15 @@ class Release(_Model):
     version: str
     title: str
     manager: Manager
-    packages: dict[str, Words]
+    packages: dict[str, Packages]
     python: tuple[PythonPackages, ...] = ()
     managed_python: str = "3.12"
-    first_boot: Words = ()
+    first_boot: Annotated[tuple[Wait, ...], BeforeValidator(_words)] = ()
     registration: str | None = None
     ec2: Ec2 | None = None
     nvidia: Nvidia | None = None
     refuse: str | None = None
-    glibc: str | None = None
+    glibc: str | None = Field(default=None, pattern=r"^\d+\.\d+$")
 
     @field_validator("packages")
     @classmethod
@@ -175,6 +208,9 @@ class Release(_Model):
         missing = [need for need in NEEDS if need not in packages]
         if missing:
             raise ValueError(f"no word about {', '.join(missing)} (write null where the distro has none)")
+        without = [need for need, words in packages.items() if NEEDS[need].required and not words]
+        if without:
+            raise ValueError(f"{without[0]} is required: {NEEDS[without[0]].without}; name a package")
         return packages
 
     @property
@@ -242,7 +278,14 @@ def _load(folder: Path) -> dict[str, Distro]:
     files = {path.stem: yamlfile.read(path) for path in sorted(folder.glob("*.yml"))}
     if not files:
         raise YamlError(f"{folder}: no distro files (*.yml) here")
-    return {name: _distro(name, files) for name in files}
+    known = {name: _distro(name, files) for name in files}
+    whose: dict[tuple[str, str], str] = {}
+    for name, distro in known.items():
+        for one in product(distro.identify.id, distro.identify.variant or ("",)):
+            if (other := whose.setdefault(one, name)) != name:
+                place = files[name].place(("identify", "id"))
+                raise YamlError(f"{place}: identify.id: {one[0]} is what {other}.yml is known by, too")
+    return known
 
 
 def match(os_release: OsRelease, distros: dict[str, Distro] | None = None) -> Match:
@@ -297,7 +340,9 @@ def _distro(name: str, files: dict[str, Marked]) -> Distro:
     base = Marked({k: v for k, v in whole.value.items() if k not in _FILE_KEYS}, whole.places)
     releases, defaults = {}, []
     entries = own.value.get("releases")
-    if not isinstance(entries, dict) or not entries:
+    if entries is not None and not isinstance(entries, dict):
+        raise YamlError(f"{own.place(('releases',))}: releases: must be a mapping of versions")
+    if not entries:
         raise YamlError(f"{own.place(('releases',))}: releases: missing: name at least one version")
     for version in entries:
         if entries[version] is None:
@@ -305,7 +350,7 @@ def _distro(name: str, files: dict[str, Marked]) -> Distro:
         if not isinstance(entries[version], dict):
             raise YamlError(f"{own.place(('releases', version))}: releases.{version}: must be a mapping")
         laid = yamlfile.merge(base, yamlfile.part(own, ("releases", version)))
-        if laid.value.pop("default", False) is True:
+        if _is_default(laid, own.place(("releases", version, "default")), version):
             defaults.append(version)
         _check_needs(laid)
         laid.value |= {"distro": name, "version": version}
@@ -315,6 +360,8 @@ def _distro(name: str, files: dict[str, Marked]) -> Distro:
     identify = own.value.get("identify")
     if not isinstance(identify, dict):
         raise YamlError(f"{own.place(('identify',))}: identify: missing: say whose os-release this is (id: NAME)")
+    if "title" not in whole.value:
+        raise YamlError(f"{own.place(())}: title: missing: say what the distro is called")
     return Distro(
         name=name,
         title=str(whole.value["title"]),
@@ -322,6 +369,13 @@ def _distro(name: str, files: dict[str, Marked]) -> Distro:
         releases=releases,
         default=defaults[0] if defaults else list(releases)[-1],
     )
+
+
+def _is_default(laid: Marked, place: yamlfile.Place, version: str) -> bool:
+    default = laid.value.pop("default", False)
+    if not isinstance(default, bool):
+        raise YamlError(f"{place}: releases.{version}.default: must be true or false")
+    return default
 
 
 def _check_needs(laid: Marked) -> None:
@@ -339,6 +393,8 @@ def _inherited(name: str, files: dict[str, Marked], above: tuple[str, ...]) -> M
     if like is None:
         return own
     place = own.place(("like",))
+    if not isinstance(like, str):
+        raise YamlError(f"{place}: like: must be the name of a file, without .yml")
     if like not in files:
         meant = yamlfile.nearest(str(like), files)
         raise YamlError(f"{place}: like: no file {like}.yml", remedy=f"did you mean {meant}?" if meant else None)

@@ -29,7 +29,7 @@ def initialise(model: CharRNN, scheme: str, generator: torch.Generator | None = 
     that it begins with from the generator's seed (`_char_rnn`). torch-rnn: embedding N(0, 1), a layer's weights
     N(0, 1/(inputs + hidden)), biases 0, decoder uniform in ±1/sqrt(hidden). pytorch: weights and biases
     uniform in ±1/sqrt(hidden), recurrent matrices orthogonal gate by gate, embedding N(0, 1).
-    Without a generator PyTorch's own is used.
+    Without a generator PyTorch's own is used. Of it, char-rnn's scheme takes the seed only: two calls give the same.
     """
     with torch.no_grad():
         if scheme == "char-rnn":

@@ -8,6 +8,7 @@ the version of nngraph. The steps themselves are the formulas of model/LSTM.lua,
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS = 256
 _MOST_NODES = 256  # of one layer's step; the original's largest, a GRU's, has 25
+_MOST_ROWS, _FEWEST_ROWS, _BYTES_A_ROW = 4096, 64, 1000  # of a history: what is kept of a file stays below its size
 _TRANSPARENT = ("nn.Identity", "nn.Dropout")  # nothing happens in them when a network is used
 
 
@@ -323,23 +325,24 @@ def _options(file: T7File) -> dict[str, Any]:
         if not isinstance(key, bytes) or key.decode("latin-1") not in names:
             continue
         name, kind = names[key.decode("latin-1")]
-        if isinstance(value, bytes):
+        if isinstance(value, bytes) and kind is str:
             options[name] = value.decode("utf-8", "replace")
-        elif (number := _number(value)) is not None:
+        elif (number := _number(value)) is not None and kind is not str:
             options[name] = int(number) if kind is int else number
     return options
 
 
 def _history(file: T7File) -> list[dict[str, Any]]:
-    """A row for each evaluation: iteration, epoch, train_loss and val_loss."""
+    """A row for each evaluation: iteration, epoch, train_loss and val_loss; of very many, the last ones."""
     losses = file.get(file.root, "val_losses")
     if losses is None:
         return []
-    rows = {}
-    for iteration, loss in file.items(losses, 1 << 16):
-        where, number = _number(iteration), _number(loss)
-        if where is not None and number is not None:
-            rows[int(where)] = {"iteration": int(where), "val_loss": number}
+    pairs = ((_number(iteration), _number(loss)) for iteration, loss in file.items(losses))
+    known = ((where, number) for where, number in pairs if where is not None and number is not None)
+    most = min(_MOST_ROWS, max(_FEWEST_ROWS, file.size // _BYTES_A_ROW))
+    rows: dict[int, dict[str, Any]] = {
+        int(where): {"iteration": int(where), "val_loss": number} for where, number in heapq.nlargest(most, known)
+    }
     last, epoch = _number(file.get(file.root, "i")), _number(file.get(file.root, "epoch"))
     trained = file.get(file.root, "train_losses")
     for iteration, loss in () if trained is None else file.items(trained):

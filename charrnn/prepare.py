@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,9 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
         source = checkpoints.load(checkpoints.find(Path(options.init_from)), training=False)
     corpus, splits = _text(options, None if source is None else source.vocabulary, report)
     config = _config(options, len(corpus.vocabulary)) if source is None else source.config
+    overruled: tuple[str, ...] = ()
     if source is not None:
+        overruled = _overruled(options, config)
         options = replace(
             options, model=config.cell, rnn_size=config.size, num_layers=config.layers,
             embedding_size=config.embedding, batchnorm=config.batchnorm, gru_reset=config.reset,
@@ -68,7 +70,23 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
     run = _assemble(options, corpus, splits, model, execution)
     if source is not None and not options.reset_iterations:
         _continue_count(run, int(source.progress.get("iteration", 0)))
-    return Prepared(run, (*corpus.messages, *splits.messages))
+    return Prepared(run, (*corpus.messages, *splits.messages, *overruled))
+
+
+def _overruled(options: Options, config: ModelConfig) -> tuple[str, ...]:
+    """What a network to begin with has otherwise than the options say."""
+    shape = {
+        "model": config.cell, "rnn-size": config.size, "num-layers": config.layers,
+        "embedding-size": config.embedding, "batchnorm": config.batchnorm, "gru-reset": config.reset,
+        "hidden-bias": config.hidden_bias,
+    }  # fmt: skip
+    asked = {name: asdict(options)[name.replace("-", "_")] for name in shape}
+    other = [
+        f"--{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"--{name} {value} instead of {asked[name]}"
+        for name, value in shape.items()
+        if value != asked[name] and (name != "gru-reset" or config.cell == "gru")
+    ]
+    return (f"the network's shape is the checkpoint's: {', '.join(other)}",) if other else ()
 
 
 def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str], None]) -> Prepared:

@@ -198,7 +198,7 @@ def resolve_device(name: str) -> torch.device:
     """The device that is meant: cpu, cuda, cuda:N, mps; auto is the best there is.
 
     Raises DeviceError for one that was asked for by name and is not there. On CUDA float32 then means float32: cuDNN
-    would multiply in TF32 on its own, in evaluation too, and the GPUs that have TF32 train in bfloat16, which is faster.
+    would multiply in TF32 on its own, in evaluation too, and GPUs that have TF32 train in bfloat16, which is faster.
     """
     device = _find_device(name)
     if device.type == "cuda":

@@ -211,12 +211,11 @@ class T7File:
 
     def _after(self, offset: int) -> int:
         """Where the value at this offset ends."""
-        kind = self._int(offset)
+        while (kind := self._int(offset)) == _FUNCTION:  # whose own value stands behind it
+            offset = self._begin(offset)[0]
         if kind in (_TABLE, _OBJECT, *_NUMBERED_FUNCTIONS):
             start = self._starts[self._int(offset + 4) - 1]
             return self._ends[self._int(offset + 4) - 1] if start == offset else offset + 8
-        if kind == _FUNCTION:
-            return self._after(self._begin(offset)[0])
         return self._begin(offset)[0]
 
     def _content(self, thing: Thing) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import torch
 
 from charrnn import checkpoint as checkpoints
-from charrnn.errors import DiskError, TrainingError
+from charrnn.errors import DiskError, TrainingError, UsageError
 from charrnn.evaluation import evaluate
 from charrnn.optimisation import clip
 
@@ -203,6 +203,8 @@ class Trainer:
         run = self.run
         if run.iteration == self.good.progress["iteration"]:
             return  # nothing has happened since the last checkpoint (or since the start)
+        if not self._is_sound(None):
+            return  # the last step left no state to go on from; the checkpoint before it has one
         self._write(checkpoints.checkpoint_name(run.name, run.epoch, None), None)
 
     def _write(self, name: str, val_loss: float | None) -> None:
@@ -254,12 +256,12 @@ def make_directory(directory: Path) -> IO[str]:
 
 @contextmanager
 def claimed(directory: Path) -> Iterator[None]:
-    """Holds the checkpoint folder against a second run; raises DiskError where there is one."""
+    """Holds the checkpoint folder against a second run; raises UsageError where there is one."""
     with make_directory(directory) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DiskError(
+            raise UsageError(
                 f"another run is writing to {directory}: wait for it, or name another folder with --checkpoint-dir"
             ) from error
         except OSError:

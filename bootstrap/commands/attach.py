@@ -18,6 +18,7 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
     import os  # noqa: PLC0415 - asking for help imports nothing
     from pathlib import Path, PurePosixPath  # noqa: PLC0415
 
+    from bootstrap.commands._sudo import without_sudo  # noqa: PLC0415
     from bootstrap.errors import UsageError  # noqa: PLC0415
     from bootstrap.hosts import session as sessions  # noqa: PLC0415
     from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
@@ -26,9 +27,9 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
     host = LocalHost("this machine")
     try:
         found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
-    except sessions.SessionError:
+    except sessions.SessionError as error:
         if session is None:
-            raise
+            raise without_sudo(error) from None
         from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
 
         hosts.attach_to(session, region, profile)

@@ -16,6 +16,7 @@ def command(*, session: str | None, lines: int, follow: bool, region: str | None
     import os  # noqa: PLC0415 - asking for help imports nothing
     from pathlib import Path, PurePosixPath  # noqa: PLC0415
 
+    from bootstrap.commands._sudo import without_sudo  # noqa: PLC0415
     from bootstrap.hosts import session as sessions  # noqa: PLC0415
     from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
     from bootstrap.install.paths import Home  # noqa: PLC0415
@@ -23,9 +24,9 @@ def command(*, session: str | None, lines: int, follow: bool, region: str | None
     host = LocalHost("this machine")
     try:
         found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
-    except sessions.SessionError:
+    except sessions.SessionError as error:
         if session is None:
-            raise
+            raise without_sudo(error) from None
         from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
 
         hosts.show_log(session, region, profile, lines=lines, follow=follow)

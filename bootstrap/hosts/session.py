@@ -59,15 +59,18 @@ cut -d' ' -f1 /proc/uptime >"$folder/started"
 mv "$folder/exit.part" "$folder/exit"
 """
 
+# The log of a session of the same name that has ended stays, as log.1.
 _MAKE = r"""
-mkdir -p "$1" "$2" && cd "$1" && rm -f pid started exit && printf '%s\n' "$3" >kind && printf '%s\n' "$4" >command
+mkdir -p "$1" "$2" && cd "$1" && rm -f pid started exit && { [ ! -s log ] || mv -f log log.1; } &&
+printf '%s\n' "$3" >kind && printf '%s\n' "$4" >command
 """
 
+# A pid is a session's only where its process is the runner above: after a reboot it may be another's.
 _STATE = r"""
 cd "$1" 2>/dev/null || { echo gone; exit 0; }
 if [ -e exit ]; then echo "ended $(cat exit)"
 elif [ ! -e pid ]; then echo starting
-elif kill -0 "$(cat pid)" 2>/dev/null; then echo running
+elif grep -qs 'exit\.part' "/proc/$(cat pid)/cmdline"; then echo running
 elif [ -e exit ]; then echo "ended $(cat exit)"
 else echo lost; fi
 """
@@ -154,9 +157,13 @@ def start(
 ) -> Session:
     """Start `command` in a session called `name`, whose folder is made inside `sessions`.
 
-    `kinds` are tried in order until one starts; by default those that the host offers. Raises SessionError.
+    `kinds` are tried in order until one starts; by default those that the host offers. Raises SessionError, also where
+    a session of that name still runs.
     """
     folder = sessions / name
+    if running(host, sessions, name):
+        remedy = "wait for it, or end it; charrnn-bootstrap logs --follow watches it"
+        raise SessionError(f"{host.name}: the session {name!r} still runs", remedy=remedy)
     refused: list[str] = []
     for kind in offer(host).kinds if kinds is None else kinds:
         session = Session(name, kind, folder)
@@ -191,9 +198,20 @@ def find(host: Host, sessions: PurePosixPath, name: str | None = None) -> Sessio
     return Session(folder.name, kind, folder)
 
 
+def running(host: Host, sessions: PurePosixPath, name: str) -> Session | None:
+    """Find a session by name if its command runs."""
+    if _words(host, sessions / name) != ["running"]:
+        return None
+    return find(host, sessions, name)
+
+
+def _words(host: Host, folder: PurePosixPath) -> list[str]:
+    return check(host, ["sh", "-c", _STATE, "state", str(folder)], timeout=60).split()
+
+
 def state(host: Host, session: Session) -> State:
     """Say whether the session's command still runs, and how it ended."""
-    words = check(host, ["sh", "-c", _STATE, "state", str(session.folder)], timeout=60).split()
+    words = _words(host, session.folder)
     if words[:1] == ["ended"]:
         return State(running=False, exit_code=int(words[1]))
     return State(running=words[:1] in (["running"], ["starting"]))

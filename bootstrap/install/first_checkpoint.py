@@ -53,12 +53,23 @@ class FirstCheckpoint:
     session: Session | None = field(default=None, init=False)
 
     def run(self) -> dict[str, Any]:
-        """Start the training, wait for its first checkpoint, return what the trainer says of it.
+        """Start the training, or find the one that goes on; wait for its first checkpoint, return what it says of it.
 
         Raises TrainingDiedError with the trainer's last words when it ends before that.
         """
         marker = self._path(self.home.checkpoints) / "first-checkpoint.json"
-        check(self.host, ["rm", "-f", str(marker)])
+        self.session = sessions.running(self.host, self._path(self.home.sessions), SESSION)
+        if self.session is None:
+            check(self.host, ["rm", "-f", str(marker)])
+            self.session = self._start()
+            self.say(
+                f"Training in a detached session ({self.session.kind}): charrnn train --iterations {self.iterations}"
+            )
+        else:  # of a run that was ended while it waited
+            self.say(f"A training still goes on in a detached session ({self.session.kind}): waiting for it")
+        return self._wait(self.session, marker)
+
+    def _start(self) -> Session:
         program = str(self.prefix.venv / "bin" / "charrnn")
         command = [
             program,
@@ -73,7 +84,7 @@ class FirstCheckpoint:
             self.say(
                 "  warning: this system ends your processes at logout; sudo loginctl enable-linger keeps them alive"
             )
-        self.session = sessions.start(
+        return sessions.start(
             self.host,
             self._path(self.home.sessions),
             SESSION,
@@ -82,8 +93,6 @@ class FirstCheckpoint:
             env={"PYTHONUNBUFFERED": "1"},
             kinds=offered.kinds,
         )
-        self.say(f"Training in a detached session ({self.session.kind}): charrnn train --iterations {self.iterations}")
-        return self._wait(self.session, marker)
 
     def _wait(self, session: Session, marker: PurePosixPath) -> dict[str, Any]:
         told, last = self.monotonic(), ""

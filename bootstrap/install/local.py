@@ -91,8 +91,7 @@ def install(options: Options, *, log: Path | None, started: float | None) -> int
             run.install()
         except BaseException as error:
             recorder.emit("end", phase=events.INSTALL, status="failed")
-            run.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
-            _name_log(log)
+            run.failed(error)
             raise
     if options.reboot and planned.plan.driver:
         return run.reboot()
@@ -147,7 +146,7 @@ class _Run:
             result = first.run()
             more = first.events(result)
         except BaseException as error:
-            self.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
+            self.failed(error)
             raise
         run_id = self.record("ok", None, more)
         self.screen.say()
@@ -186,6 +185,13 @@ class _Run:
         _name_log(self.screen.log)
         return 0
 
+    def failed(self, error: BaseException) -> None:
+        """Record a run that ends with an error; the log, which is named, says so too."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        self.record("interrupted" if interrupted else "failed", str(error))
+        self.screen.note(f"charrnn-bootstrap: {'interrupted' if interrupted else error}")
+        _name_log(self.screen.log)
+
     def record(self, status: str, message: str | None, more: list[events.Event] | None = None) -> str | None:
         """Put the run into the user's ledger; return its id. A ledger that fails never fails an install."""
         prefix = self.options.prefix
@@ -194,8 +200,9 @@ class _Run:
         argv = [str(prefix.python), "-m", "bootstrap.install.record", "--status", status]
         argv += ["--distro", release.distro if release else self.planned.facts.os.id]
         argv += [f"--message={message}"] if message else []
-        command = ["bootstrap.sh", *(["--first-checkpoint"] if self.options.first_checkpoint else [])]
-        done = self._host().run([*argv, "--", *command], input=stream.encode(), timeout=60)
+        done = self._host().run(
+            [*argv, "--", "bootstrap.sh", *self.options.arguments()], input=stream.encode(), timeout=60
+        )
         if not done.ok:
             self.screen.warn(f"the run is not in the ledger: {done.tail}")
             return None

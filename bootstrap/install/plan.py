@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bootstrap.errors import ResourceError, UnsupportedSystemError
 from bootstrap.install import swap as swapping
 from bootstrap.install.paths import DEFAULT_PREFIX, LINKS, PROGRAMS, Prefix
+from bootstrap.install.pip_settings import without_credentials
 from bootstrap.install.torch_build import VERSION
 from bootstrap.packages import nvidia
 from bootstrap.packages import plan as packaging
@@ -42,6 +43,26 @@ class Options:
     iterations: int = 1000
     reboot: bool = False
     """Whether to reboot where a driver was installed, which the GPU cannot be used without."""
+
+    def arguments(self) -> list[str]:
+        """Return the command line that asks for this, without what secrets a URL holds."""
+        flags = {
+            "--omit-dependency-installation": self.omit_packages,
+            "--first-checkpoint": self.first_checkpoint,
+            "--reboot": self.reboot,
+        }
+        values = {
+            "--prefix": str(self.prefix.root),
+            "--accelerator": self.accelerator,
+            "--torch-index": without_credentials(self.torch_index) if self.torch_index else self.torch_index,
+            "--iterations": str(self.iterations),
+        }
+        usual = {"--prefix": str(DEFAULT_PREFIX), "--accelerator": "auto", "--iterations": "1000"}
+        words = [name for name, given in flags.items() if given]
+        for name, value in values.items():
+            if value is not None and value != usual.get(name):
+                words += [name, value]
+        return words
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         home.root.mkdir(parents=True, exist_ok=True)
         home.events.write_text(text)
         with Ledger() as ledger:
-            run = ledger.start_run("local", options.command)
+            begun = stream[0].instant.wall if stream else None
+            run = ledger.start_run("local", options.command, started_wall=begun)
             host = ledger.add_host(run, platform.node() or "local", options.distro)
             ledger.replace_phases(host, "host", stream)
             ledger.update_host(host, status=options.status, failure_message=options.message)

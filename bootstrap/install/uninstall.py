@@ -33,9 +33,8 @@ class Removal:
 
 def plan(prefix: Prefix, receipt: Receipt) -> Removal:
     """Compare the receipt with what is there. Nothing outside the prefix but our own links is ever named."""
-    listed = {Path(path) for path in receipt.paths}
-    if receipt.status != "complete":  # cut: the receipt does not list anything yet
-        listed |= {prefix.root / name for name in OURS}
+    # A run that was cut has listed nothing yet of what it made, the first one or a later one.
+    listed = {Path(path) for path in receipt.paths} | {prefix.root / name for name in OURS}
     inside = sorted(path for path in listed if path.parent == prefix.root and path.name in OURS and _there(path))
     links = receipt.links or {str(LINKS / name): str(prefix.venv / "bin" / name) for name in PROGRAMS}
     ours = [Path(link) for link, target in links.items() if _points(Path(link), target)]

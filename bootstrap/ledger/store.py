@@ -80,8 +80,9 @@ class Ledger:
         name: str | None = None,
         settings: dict[str, Any] | None = None,
         seed: int | None = None,
+        started_wall: str | None = None,
     ) -> str:
-        """Record that a run begins and return its id."""
+        """Record that a run begins, now or where it is entered afterwards at `started_wall`, and return its id."""
         run_id = run_id or new_run_id()
         with self._transaction() as db:
             db.execute(
@@ -95,7 +96,7 @@ class Ledger:
                     json.dumps(settings or {}),
                     seed,
                     __version__,
-                    clock.now().wall,
+                    started_wall or clock.now().wall,
                 ),
             )
         return run_id

@@ -89,6 +89,29 @@ def test_what_is_beside_the_network_comes_along(tmp_path: Path) -> None:
     assert imported.training is None
 
 
+def test_a_long_history_is_kept_in_part_and_in_little_memory(tmp_path: Path) -> None:
+    """As of a run that was evaluated at each iteration."""
+    losses = Table([(float(iteration), 3.0) for iteration in range(1, 70_001)])
+    content = changed(val_losses=losses, train_losses=losses)
+    path = write(tmp_path / "a.t7", content)
+    read_t7(write(tmp_path / "small.t7", changed()))
+    tracemalloc.start()
+    imported = read_t7(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(content)
+    assert [row["iteration"] for row in imported.history][-2:] == [69_999, 70_000]
+    assert len(imported.history) > 1000
+    assert imported.history[-1]["train_loss"] == 3.0
+
+
+def test_options_that_are_not_of_their_kind_are_left_out(tmp_path: Path) -> None:
+    options = Table.of(batch_size=b"abc", seq_length=7.0, model=3.0, data_dir=b"data/mine")
+    imported = read_t7(write(tmp_path / "a.t7", changed(opt=options)))
+    assert imported.options["seq_length"] == 7
+    assert not {"batch_size", "model"} & imported.options.keys()
+
+
 def test_bytes_beyond_ascii_make_a_vocabulary_of_bytes(tmp_path: Path) -> None:
     imported = read_t7(write(tmp_path / "a.t7", Original("gru", 1, 4, [b"a", b"b", b"\xc3", b"\xa9"]).bytes()))
     assert imported.vocabulary.kind == "bytes"
@@ -191,12 +214,14 @@ def test_one_matrix_in_many_places_is_refused(tmp_path: Path) -> None:
         read_t7(write(tmp_path / "a.t7", original.bytes()))
 
 
-def test_functions_are_skipped_and_never_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [1, 20_000])
+def test_functions_are_skipped_and_never_run(depth: int, tmp_path: Path) -> None:
     content = bytearray(changed())
     count = struct.unpack_from("<i", content, 8)[0]
-    # One more pair at the front of the root table: a function (kind 6), its bytecode and no upvalues.
+    # One more pair at the front of the root table: a function (kind 6), its bytecode and as upvalues the next one.
     content[8:12] = struct.pack("<i", count + 1)
-    extra = struct.pack("<ii", 2, 1) + b"f" + struct.pack("<ii", 6, 4) + b"\x1bLua" + struct.pack("<i", 0)
+    function = struct.pack("<ii", 6, 4) + b"\x1bLua"
+    extra = struct.pack("<ii", 2, 1) + b"f" + depth * function + struct.pack("<i", 0)
     path = write(tmp_path / "a.t7", bytes(content[:12]) + extra + bytes(content[12:]))
     assert read_t7(path).config.cell == "lstm"
 

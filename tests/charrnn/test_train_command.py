@@ -139,7 +139,12 @@ def test_a_char_rnn_users_command_line(capsys: pytest.CaptureFixture[str]) -> No
     assert "40/122 (epoch 0.328), train_loss = " in shown
     again = "-data_dir data -init_from cv/{} -gpuid -1 --iterations 2 -batch_size 4 -seq_length 10 --precision fp32"
     last = next(path.name for path in Path("cv").glob("lm_gru_epoch1.00*"))
+    capsys.readouterr()
     assert run(["train", *again.format(last).split()]) == 0
+    said = "".join(capsys.readouterr())
+    assert (
+        "the network's shape is the checkpoint's: --model gru instead of lstm, --rnn-size 16 instead of 128\n" in said
+    )
 
 
 def test_a_torch_rnn_users_command_line() -> None:

@@ -215,7 +215,7 @@ class TestARun:
     def test_lines_are_the_originals(self, corpus: Path, tmp_path: Path) -> None:
         lines: list[str] = []
         charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", callbacks=[Lines(lines.append)], **SMALL)
-        assert lines[0].startswith("1/20 (epoch 0.008), train_loss = 3.4")
+        assert lines[0].startswith("1/20 (epoch 0.008), train_loss = 3.")
         assert "grad/param norm = " in lines[0]
         assert "time/batch = " in lines[0]
 
@@ -347,6 +347,15 @@ class TestExplosions:
         assert told
         assert result.reason == "finished"
 
+    def test_a_state_that_is_no_number_is_not_saved_where_the_run_is_interrupted(
+        self, corpus: Path, tmp_path: Path
+    ) -> None:
+        options = {**SMALL, "learning_rate": 1e38}
+        result = charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", should_stop=_after(1), **options)
+        assert result.reason == "interrupted"
+        assert result.checkpoint is None
+        assert not list((tmp_path / "cv").glob("lm_*"))
+
 
 class TestResuming:
     def test_equals_a_run_never_stopped(self, corpus: Path, tmp_path: Path) -> None:
@@ -469,7 +478,7 @@ def _after(iterations: int) -> Any:
 
 class TestTheFolder:
     def test_two_runs_cannot_share_it(self, corpus: Path, tmp_path: Path) -> None:
-        with claimed(tmp_path / "cv"), pytest.raises(DiskError, match="another run is writing to"):
+        with claimed(tmp_path / "cv"), pytest.raises(UsageError, match="another run is writing to"):
             charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
 
     def test_one_that_cannot_be_made(self, corpus: Path, tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_a_file_is_laid_over_the_one_it_is_like(tmp_path: Path) -> None:
         (BASE.replace("tmux: tmux", "tmux: tmux\n  tmux: again"), "base.yml:9: packages.tmux: written twice"),
         (BASE.replace("manager: apt", "manager: [apt"), "not valid YAML"),
         (BASE.replace("identify: {id: base}\n", ""), "identify: missing"),
+        (BASE.replace("{id: base}", "{id: []}"), "base.yml:2: id: name at least one ID"),
+        (BASE.replace("manager: apt", "like: [base]"), "base.yml:3: like: must be the name of a file"),
+        (BASE.replace("title: Base\n", "").replace("{}", "{title: One}").replace("git-two}", "git-two}, title: Two"),
+         "title: missing: say what the distro is called"),
+        (BASE.replace("default: true", "default: yes please"), "base.yml:16: releases.2.default: must be true"),
+        (BASE.replace("tmux: tmux", "tmux: --purge"), "base.yml:8: packages.tmux: '--purge' is no package's name"),
+        (BASE.replace("tmux: tmux", "tmux: a|b $(x)"), "is no package's name"),
+        (BASE.replace("tmux: tmux", "tmux: 7"), "base.yml:8: packages.tmux: must be a word or a list of words"),
+        (BASE.replace("certificates: ca-certificates", "certificates: null"), "certificates is required"),
+        (BASE.replace("manager: apt", "manager: apt\nglibc: abc"), "base.yml:4: glibc: "),
+        (BASE.replace("manager: apt", "manager: apt\nfirst-boot: [foo]"), "first-boot.0: input should be 'cloud-"),
+        (BASE[: BASE.index("releases")] + "releases: [a]\n", "releases: must be a mapping of versions"),
+        (BASE + "python:\n  - {command: python3, version: '3.9', packages: [a]}\n",
+         "python3: Python 3.9 is not one of 3.11 to 3.14"),
         ("- a\n- b\n", "base.yml:1: the file must be a mapping"),
         (BASE.replace("manager: apt", "like: bose"), "like: no file bose.yml (did you mean base?)"),
         (BASE.replace("manager: apt", "like: base"), "like: goes round in a circle: base → base"),
@@ -108,6 +122,13 @@ def test_a_mistake_is_pointed_at(tmp_path: Path, broken: str, said: str) -> None
     assert said in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_two_files_for_the_same_machines_are_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(YamlError, match=r"other.yml:2: identify.id: base is what base.yml is known by, too"):
+        distros.load_all(write(tmp_path, base=BASE, other=BASE))
+    variant = BASE.replace("{id: base}", "{id: base, variant: small}")
+    assert len(distros.load_all(write(tmp_path, base=BASE, other=variant))) == 2
 
 
 def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:

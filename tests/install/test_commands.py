@@ -219,6 +219,63 @@ def test_a_session_goes_on_is_found_and_tells_its_end(
     assert (sessions.started_at(host, session) or 0) > 0
 
 
+def test_a_session_that_runs_is_not_replaced_and_one_that_ended_leaves_its_log(tmp_path: Path) -> None:
+    host, folder, gate = LocalHost(), PurePosixPath(tmp_path / "sessions"), tmp_path / "gate"
+    os.mkfifo(gate)
+    first = sessions.start(
+        host, folder, "mine", ["sh", "-c", f"echo one; read line <{gate}"], cwd=folder, kinds=["setsid"]
+    )
+    with gate.open("w") as pipe:
+        assert sessions.running(host, folder, "mine") == first
+        with pytest.raises(sessions.SessionError, match="'mine' still runs"):
+            sessions.start(host, folder, "mine", ["true"], cwd=folder, kinds=["setsid"])
+        assert sessions.state(host, first) == sessions.State(running=True)
+        pipe.write("go\n")
+    ended(host, first)
+    assert sessions.running(host, folder, "mine") is None
+    second = sessions.start(host, folder, "mine", ["echo", "two"], cwd=folder, kinds=["setsid"])
+    ended(host, second)
+    assert sessions.tail(host, second) == ["two"]
+    assert (tmp_path / "sessions" / "mine" / "log.1").read_text() == "one\n"
+
+
+def test_a_process_that_only_has_a_sessions_number_is_not_the_session(tmp_path: Path) -> None:
+    host, folder = LocalHost(), tmp_path / "train"
+    folder.mkdir()
+    (folder / "pid").write_text(f"{os.getpid()}\n")
+    session = sessions.Session("train", "setsid", PurePosixPath(folder))
+    assert sessions.state(host, session) == sessions.State(running=False, exit_code=None)
+
+
+def test_a_training_that_still_goes_on_is_waited_for_and_not_begun_again(tmp_path: Path) -> None:
+    """Of a run that was ended while it waited: its session, its log and its record stay as they are."""
+    prefix, home, gate = Prefix(tmp_path / "stack"), Home(tmp_path / "home"), tmp_path / "gate"
+    os.mkfifo(gate)
+    marker = home.checkpoints / "first-checkpoint.json"
+    program = prefix.venv / "bin" / "charrnn"
+    program.parent.mkdir(parents=True)
+    program.write_text(
+        f'#!/bin/sh\nread line <{gate}\nmkdir -p {marker.parent}\necho \'{{"of": "the first"}}\' >{marker}\n'
+    )
+    program.chmod(0o755)
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    cut = FirstCheckpoint(LocalHost(), prefix, home, lambda _: None, 10, sleep=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    said: list[str] = []
+    with gate.open("w", buffering=1) as pipe:  # opens when the training reads: it has begun
+        words = iter(["go\n"])
+        again = FirstCheckpoint(
+            LocalHost(), prefix, home, said.append, 10, sleep=lambda _: print(next(words, ""), end="", file=pipe)
+        )
+        assert again.run() == {"of": "the first"}
+    assert again.session == cut.session
+    assert said[0].startswith("A training still goes on in a detached session")
+
+
 def test_a_session_whose_processes_are_gone_is_lost(tmp_path: Path) -> None:
     host, folder = LocalHost(), tmp_path / "train"
     folder.mkdir()
@@ -236,6 +293,17 @@ def test_no_session_and_a_wrong_name_are_told_apart(tmp_path: Path) -> None:
     sessions.start(host, folder, "mine", ["true"], cwd=folder, kinds=["setsid"])
     with pytest.raises(sessions.SessionError, match="there are: mine"):
         sessions.find(host, folder, "yours")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sudo is root's")
+@pytest.mark.parametrize("verb", ["logs", "attach"])
+def test_a_session_that_root_looks_for_in_vain_is_looked_for_without_sudo(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SUDO_USER", "ada")
+    assert cli.run([verb]) != 0
+    assert "run it as ada, without sudo" in capsys.readouterr().err
 
 
 def test_training_that_dies_says_its_last_words_and_what_to_do(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def functions(script: str) -> subprocess.CompletedProcess[str]:
         (["--prefix"], "--prefix needs a value"),
         (["--prefix", "here"], "absolute path"),
         (["--prefix", "/"], "absolute path"),
+        (["--prefix", "//"], "absolute path"),
         (["--prefix", "/opt/my stack"], "spaces"),
+        (["--prefix", "/opt/a:b"], "colons"),
         (["--accelerator", "tpu"], "auto, cpu or cuda"),
         (["--iterations", "many"], "whole number"),
         (["--dry-run", "--source", "/nowhere"], "--source /nowhere"),
@@ -74,6 +76,41 @@ def test_the_version_is_the_projects() -> None:
     from bootstrap import __version__
 
     assert run("--version").stdout.strip() == f"charrnn-bootstrap {__version__}"
+
+
+def test_another_shell_and_a_link_lead_to_the_same_script(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(SCRIPT)
+    for command in (["sh", str(SCRIPT)], ["bash", str(link)], ["sh", str(link)]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == run("--version").stdout
+
+
+def test_a_source_may_be_named_from_where_one_stands(tmp_path: Path) -> None:
+    (tmp_path / "some.whl").touch()
+    command = ["bash", str(SCRIPT), "--dry-run", "--source", "some.whl"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert f"take the project from {tmp_path}/some.whl" in done.stdout
+
+
+def test_what_only_looks_like_a_source_is_refused(tmp_path: Path) -> None:
+    foreign, colon = tmp_path / "foreign", tmp_path / "a:b"
+    for folder in (foreign, colon):
+        folder.mkdir()
+        (folder / "pyproject.toml").touch()
+    stage = colon / "bootstrap" / "install" / "first_stage.py"
+    stage.parent.mkdir(parents=True)
+    stage.touch()
+    assert "neither a checkout nor" in run("--dry-run", "--source", str(foreign)).stderr
+    done = run("--dry-run", "--source", str(colon))
+    assert done.returncode == 2
+    assert "a path with a colon" in done.stderr
+
+
+def test_a_dry_run_refuses_what_the_run_would() -> None:
+    done = run("--dry-run", "--prefix", "/usr")
+    assert done.returncode == 2
+    assert "/usr exists and is not ours" in done.stderr
 
 
 def test_a_dry_run_shows_the_phases_and_touches_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import io
+import json
 import os
 import subprocess
 import sys
@@ -13,10 +15,12 @@ import pytest
 from bootstrap.clock import Instant
 from bootstrap.errors import BusyError, InstallError, UsageError
 from bootstrap.events import Event
-from bootstrap.install import lock, receipt, uninstall
+from bootstrap.install import lock, receipt, record, uninstall
 from bootstrap.install.paths import Prefix
+from bootstrap.install.plan import Options
 from bootstrap.install.receipt import Receipt
 from bootstrap.install.state import Steps
+from bootstrap.ledger import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +138,7 @@ class TestUninstall:
         precious = tmp_path / "precious"
         precious.mkdir()
         written = Receipt(str(prefix.root), status="complete", paths=[str(precious), str(prefix.root / "thesis.txt")])
-        assert uninstall.plan(prefix, written).paths == ()
+        assert uninstall.plan(prefix, written).paths == (prefix.state,)
 
     def test_a_link_that_was_repointed_stays(self, prefix: Prefix, tmp_path: Path) -> None:
         ours, theirs = tmp_path / "charrnn-link", tmp_path / "other"
@@ -147,12 +151,39 @@ class TestUninstall:
         removal = uninstall.plan(prefix, self.made(prefix, packages=["tmux", "git"]))
         assert any("tmux git" in reason for reason in removal.stays)
 
+    def test_what_an_upgrade_that_was_cut_has_made_goes_too(self, prefix: Prefix) -> None:
+        written = self.made(prefix)
+        prefix.cache.mkdir()
+        prefix.tmp.mkdir()
+        uninstall.execute(prefix, uninstall.plan(prefix, written), lambda _: None)
+        assert not prefix.root.exists()
+
     def test_an_unfinished_install_goes_too(self, prefix: Prefix) -> None:
         (prefix.venv / "bin").mkdir(parents=True)
         prefix.cache.mkdir()
         prefix.receipt.write_text('{"status": "unfinished"}')
         uninstall.execute(prefix, uninstall.plan(prefix, receipt.require(prefix)), lambda _: None)
         assert not prefix.root.exists()
+
+
+def test_a_run_is_recorded_from_its_first_moment_with_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    moment = Instant(5.0, "boot", "2026-11-25T10:00:00.000Z")
+    events = [Event(moment, "start", {"phase": "install"}), Event(moment, "end", {"phase": "install", "status": "ok"})]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{event.to_json()}\n" for event in events)))
+    asked = Options(prefix=Prefix(tmp_path), first_checkpoint=True, iterations=20, torch_index="https://u:secret@x/")
+    assert record.main(["--distro", "debian", "--", "bootstrap.sh", *asked.arguments()]) == 0
+    with Ledger() as ledger:
+        (row,) = ledger.rows("SELECT started_wall, command FROM runs")
+    assert row["started_wall"] == moment.wall
+    said = json.loads(row["command"])
+    assert said[:4] == ["bootstrap.sh", "--first-checkpoint", "--prefix", str(tmp_path)]
+    assert said[-2:] == ["--iterations", "20"]
+    assert "secret" not in row["command"]
+    assert Options().arguments() == []
 
 
 def test_a_second_run_says_who_holds_the_lock(tmp_path: Path) -> None:
