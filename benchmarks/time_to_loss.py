@@ -80,7 +80,7 @@ TARGETS = (
         quick=True,
     ),
     Target("best-15", 1.4697, 900, LARGE + "--dropout 0.45 --max-epochs 14", "nanoGPT's GPU recipe, published"),
-    Target("best-60", 1.42, 3600, LARGE + "--dropout 0.5 --max-epochs 30 --eval-val-every 1000", "the best of an hour"),
+    Target("best-60", 1.42, 3600, LARGE + "--dropout 0.6 --max-epochs 18", "the best of an hour"),
 )
 
 
