@@ -158,7 +158,7 @@ def test_the_loss_of_the_original_at_1000_iterations(
         tinyshakespeare, iterations=1000, checkpoint_dir=tmp_path / "cv", print_every=100, callbacks=[Seen()]
     )
     assert (len(result.vocabulary), result.split) == (65, "interleaved")
-    assert seen[0] == pytest.approx(np.log(65), abs=0.02)
+    assert seen[0] == pytest.approx(np.log(65), abs=0.06)
     assert result.val_loss is not None
     assert result.val_loss < 1.7637 + 0.06
     assert result.checkpoint is not None
