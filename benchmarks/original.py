@@ -24,21 +24,22 @@ from charrnn.initialisation import initialise
 from charrnn.model import CharRNN, ModelConfig
 
 Array = NDArray[np.float64]
-BATCH, STEPS = 50, 50
 RATE, DECAY, DECAY_AFTER, ALPHA, CLIP = 2e-3, 0.97, 10, 0.95, 5.0
 
 
 class Text(NamedTuple):
-    """Symbols and the symbols after them [BATCH, batches · STEPS], how many batches train, and the symbols."""
+    """Symbols and the symbols after them [B, batches · S], S, how many batches there are and train, and the symbols."""
 
     inputs: NDArray[np.int64]
     targets: NDArray[np.int64]
+    steps: int
+    batches: int
     train: int
     symbols: int
 
     def batch(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets [BATCH, STEPS]."""
-        here = slice(number * STEPS, (number + 1) * STEPS)
+        """Inputs and targets [B, S]."""
+        here = slice(number * self.steps, (number + 1) * self.steps)
         return self.inputs[:, here], self.targets[:, here]
 
 
@@ -56,16 +57,16 @@ class Kept(NamedTuple):
 
 
 State = list[tuple[Array, Array]]
-"""h and c [BATCH, H] of each layer."""
+"""h and c [B, H] of each layer."""
 
 
-def read(path: Path) -> Text:
+def read(path: Path, batch: int = 50, steps: int = 50) -> Text:
     """The text as the original cuts it: whole batches, the last target being the first symbol."""
     symbols, ids = np.unique(np.frombuffer(path.read_bytes(), np.uint8), return_inverse=True)
-    ids = ids[: len(ids) // (BATCH * STEPS) * (BATCH * STEPS)].astype(np.int64)
-    inputs = ids.reshape(BATCH, -1)
-    batches = inputs.shape[1] // STEPS
-    return Text(inputs, np.roll(ids, -1).reshape(BATCH, -1), int(batches * 0.95), len(symbols))
+    batches = len(ids) // (batch * steps)
+    ids = ids[: batches * batch * steps].astype(np.int64)
+    targets = np.roll(ids, -1)
+    return Text(ids.reshape(batch, -1), targets.reshape(batch, -1), steps, batches, int(batches * 0.95), len(symbols))
 
 
 def _sigmoid(a: Array) -> Array:
@@ -96,7 +97,7 @@ class Original:
 
     def zeros(self) -> State:
         """The state at the start."""
-        empty = np.zeros((BATCH, self.size))
+        empty = np.zeros((len(self.text.inputs), self.size))
         return [(empty, empty)] * self.layers
 
     def forward(self, x: Any, y: Any, state: State) -> tuple[float, State, list[Any]]:
@@ -104,7 +105,7 @@ class Original:
         tape: list[Any] = []
         total = 0.0
         state = list(state)
-        for step in range(STEPS):
+        for step in range(self.text.steps):
             below: Array | None = None
             kept = []
             for layer, (h, c) in enumerate(state):
@@ -121,19 +122,19 @@ class Original:
             logits = below @ self.parameters["decoder.weight"].T + self.parameters["decoder.bias"]
             logits -= logits.max(1, keepdims=True)
             logits -= np.log(np.exp(logits).sum(1, keepdims=True))
-            total -= logits[np.arange(BATCH), y[:, step]].mean()
+            total -= logits[np.arange(len(y)), y[:, step]].mean()
             tape.append((kept, below, logits))
-        return total / STEPS, state, tape
+        return total / self.text.steps, state, tape
 
     def backward(self, x: Any, y: Any, tape: list[Any], overwritten: State | None) -> dict[str, Array]:
         """Gradients, summed over the steps; `overwritten` is what the first step's state has become."""
         gradients = {name: np.zeros_like(value) for name, value in self.parameters.items()}
-        dh, dc = [np.zeros((BATCH, self.size)) for _ in range(self.layers)], [0.0] * self.layers
-        for step in reversed(range(STEPS)):
+        dh, dc = [np.zeros((len(y), self.size)) for _ in range(self.layers)], [0.0] * self.layers
+        for step in reversed(range(self.text.steps)):
             kept, top, logits = tape[step]
             dlogits = np.exp(logits)
-            dlogits[np.arange(BATCH), y[:, step]] -= 1
-            dlogits /= BATCH
+            dlogits[np.arange(len(y)), y[:, step]] -= 1
+            dlogits /= len(y)
             gradients["decoder.weight"] += dlogits.T @ top
             gradients["decoder.bias"] += dlogits.sum(0)
             above = dlogits @ self.parameters["decoder.weight"]
@@ -196,7 +197,7 @@ class Original:
     def evaluate(self) -> tuple[float, State]:
         """The validation loss, and the state at its end."""
         losses, state = [], self.zeros()
-        for number in range(self.text.train, self.text.inputs.shape[1] // STEPS):
+        for number in range(self.text.train, self.text.batches):
             loss, state, _ = self.forward(*self.text.batch(number), state)
             losses.append(loss)
         return float(np.mean(losses)), state

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +48,9 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
     config = _config(options, len(corpus.vocabulary)) if source is None else source.config
     overruled: tuple[str, ...] = ()
     if source is not None:
-        overruled = _overruled(options, config)
-        options = replace(
-            options, model=config.cell, rnn_size=config.size, num_layers=config.layers,
-            embedding_size=config.embedding, batchnorm=config.batchnorm, gru_reset=config.reset,
-            hidden_bias=config.hidden_bias,
-        )  # fmt: skip
+        shape = _shape(config)
+        overruled = _overruled(options, shape)
+        options = replace(options, **shape)
         config = replace(config, dropout=options.dropout, locked=options.locked_dropout)
     _total(options, len(splits.train))  # what is wrong is said before anything is measured
     if config.batchnorm and options.batch_size * options.seq_length == 1:
@@ -73,19 +70,24 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
     return Prepared(run, (*corpus.messages, *splits.messages, *overruled))
 
 
-def _overruled(options: Options, config: ModelConfig) -> tuple[str, ...]:
-    """What a network to begin with has otherwise than the options say."""
-    shape = {
-        "model": config.cell, "rnn-size": config.size, "num-layers": config.layers,
-        "embedding-size": config.embedding, "batchnorm": config.batchnorm, "gru-reset": config.reset,
-        "hidden-bias": config.hidden_bias,
+def _shape(config: ModelConfig) -> dict[str, Any]:
+    """A network's shape as options."""
+    return {
+        "model": config.cell, "rnn_size": config.size, "num_layers": config.layers,
+        "embedding_size": config.embedding, "batchnorm": config.batchnorm, "gru_reset": config.reset,
+        "hidden_bias": config.hidden_bias,
     }  # fmt: skip
-    asked = {name: asdict(options)[name.replace("-", "_")] for name in shape}
-    other = [
-        f"--{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"--{name} {value} instead of {asked[name]}"
-        for name, value in shape.items()
-        if value != asked[name] and (name != "gru-reset" or config.cell == "gru")
-    ]
+
+
+def _overruled(options: Options, shape: dict[str, Any]) -> tuple[str, ...]:
+    """What a network to begin with has otherwise than the options say."""
+    other = []
+    for name, value in shape.items():
+        asked, flag = getattr(options, name), name.replace("_", "-")
+        if value == asked or (name == "gru_reset" and shape["model"] != "gru"):
+            continue
+        switch = isinstance(value, bool)
+        other.append(f"--{'' if value else 'no-'}{flag}" if switch else f"--{flag} {value} instead of {asked}")
     return (f"the network's shape is the checkpoint's: {', '.join(other)}",) if other else ()
 
 

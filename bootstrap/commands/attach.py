@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import click
 
 
@@ -16,23 +18,20 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
     shown as it grows.
     """
     import os  # noqa: PLC0415 - asking for help imports nothing
-    from pathlib import Path, PurePosixPath  # noqa: PLC0415
 
-    from bootstrap.commands._sudo import without_sudo  # noqa: PLC0415
+    from bootstrap.commands._sessions import find  # noqa: PLC0415
     from bootstrap.errors import UsageError  # noqa: PLC0415
     from bootstrap.hosts import session as sessions  # noqa: PLC0415
     from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
-    from bootstrap.install.paths import Home  # noqa: PLC0415
 
     host = LocalHost("this machine")
-    try:
-        found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
-    except sessions.SessionError as error:
-        if session is None:
-            raise without_sudo(error) from None
-        from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
 
-        hosts.attach_to(session, region, profile)
+    def elsewhere(name: str) -> NoReturn:
+        from bootstrap.launch import hosts  # noqa: PLC0415 - boto3
+
+        hosts.attach_to(name, region, profile)
+
+    found = find(host, session, elsewhere)
     if not sessions.state(host, found).running:
         raise UsageError(f"the session {found.name} has ended", remedy="charrnn-bootstrap logs shows what it wrote")
     argv = sessions.attach_argv(found)

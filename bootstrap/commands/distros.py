@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from bootstrap.distros import Distro, Release
+    from bootstrap.distro_schema import Distro, Release
 
 _SHOWN = {"apt": "apt", "dnf": "dnf4", "zypper": "zypper"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import click
 
 
@@ -14,22 +16,19 @@ import click
 def command(*, session: str | None, lines: int, follow: bool, region: str | None, profile: str | None) -> None:
     """Show the log of the training on HOST, or of SESSION on this machine (default: the newest session here)."""
     import os  # noqa: PLC0415 - asking for help imports nothing
-    from pathlib import Path, PurePosixPath  # noqa: PLC0415
 
-    from bootstrap.commands._sudo import without_sudo  # noqa: PLC0415
+    from bootstrap.commands._sessions import find  # noqa: PLC0415
     from bootstrap.hosts import session as sessions  # noqa: PLC0415
     from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
-    from bootstrap.install.paths import Home  # noqa: PLC0415
 
     host = LocalHost("this machine")
-    try:
-        found = sessions.find(host, PurePosixPath(Home(Path.home()).sessions), session)
-    except sessions.SessionError as error:
-        if session is None:
-            raise without_sudo(error) from None
-        from bootstrap.launch import hosts  # noqa: PLC0415 - not a session here: a host of a run
 
-        hosts.show_log(session, region, profile, lines=lines, follow=follow)
+    def elsewhere(name: str) -> NoReturn:
+        from bootstrap.launch import hosts  # noqa: PLC0415 - boto3
+
+        hosts.show_log(name, region, profile, lines=lines, follow=follow)
+
+    found = find(host, session, elsewhere)
     if follow:
         os.execvp("tail", ["tail", "-n", str(lines), "-F", str(found.log)])  # noqa: S606 - tail is what follows a file
     for line in sessions.tail(host, found, lines):

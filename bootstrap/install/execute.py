@@ -26,7 +26,7 @@ from bootstrap.system import software
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bootstrap.distros import Release
+    from bootstrap.distro_schema import Release
     from bootstrap.events import Category, Outcome, Recorder
     from bootstrap.hosts.base import Result
     from bootstrap.hosts.local import Account

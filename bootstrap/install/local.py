@@ -25,7 +25,7 @@ from bootstrap.system import facts as system
 if TYPE_CHECKING:
     from types import FrameType
 
-    from bootstrap.distros import Release
+    from bootstrap.distro_schema import Release
     from bootstrap.install.plan import Options, Plan
     from bootstrap.system.facts import Facts
 

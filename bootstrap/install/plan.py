@@ -18,7 +18,7 @@ from bootstrap.system.software import version_key
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bootstrap.distros import Release
+    from bootstrap.distro_schema import Release
     from bootstrap.packages.base import Step
     from bootstrap.system.facts import Facts
     from bootstrap.system.gpu import Accelerator, Choice
@@ -51,17 +51,17 @@ class Options:
             "--first-checkpoint": self.first_checkpoint,
             "--reboot": self.reboot,
         }
+        usual = Options()
         values = {
-            "--prefix": str(self.prefix.root),
-            "--accelerator": self.accelerator,
-            "--torch-index": without_credentials(self.torch_index) if self.torch_index else self.torch_index,
-            "--iterations": str(self.iterations),
+            "--prefix": (self.prefix.root, usual.prefix.root),
+            "--accelerator": (self.accelerator, usual.accelerator),
+            "--torch-index": (self.torch_index, usual.torch_index),
+            "--iterations": (self.iterations, usual.iterations),
         }
-        usual = {"--prefix": str(DEFAULT_PREFIX), "--accelerator": "auto", "--iterations": "1000"}
         words = [name for name, given in flags.items() if given]
-        for name, value in values.items():
-            if value is not None and value != usual.get(name):
-                words += [name, value]
+        for name, (value, default) in values.items():
+            if value != default:
+                words += [name, without_credentials(str(value))]
         return words
 
 

@@ -17,7 +17,7 @@ from bootstrap.system.facts import Facts
 from bootstrap.system.os_release import OsRelease
 
 if TYPE_CHECKING:
-    from bootstrap.distros import Distro, Release
+    from bootstrap.distro_schema import Distro, Release
 
 _BEGIN = "# ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin\n"
 _END = "# ---- generated: end\n"

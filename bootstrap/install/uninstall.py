@@ -1,4 +1,4 @@
-"""The way back: removes what the receipt lists, and nothing else. An unfinished install's too."""
+"""The way back: removes what an install makes, finished or cut, and nothing else. There must be a receipt."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ class Removal:
 
 def plan(prefix: Prefix, receipt: Receipt) -> Removal:
     """Compare the receipt with what is there. Nothing outside the prefix but our own links is ever named."""
-    # A run that was cut has listed nothing yet of what it made, the first one or a later one.
-    listed = {Path(path) for path in receipt.paths} | {prefix.root / name for name in OURS}
-    inside = sorted(path for path in listed if path.parent == prefix.root and path.name in OURS and _there(path))
+    # Not what the receipt lists: a run that was cut, the first one or a later one, has not listed what it made.
+    inside = sorted(path for path in (prefix.root / name for name in OURS) if _there(path))
     links = receipt.links or {str(LINKS / name): str(prefix.venv / "bin" / name) for name in PROGRAMS}
     ours = [Path(link) for link, target in links.items() if _points(Path(link), target)]
     swapfile = Path(receipt.swapfile) if receipt.swapfile else prefix.swapfile
-    strangers = sorted(set(prefix.root.iterdir()) - listed - {prefix.receipt}) if prefix.root.is_dir() else []
+    strangers = sorted(set(prefix.root.iterdir()) - set(inside)) if prefix.root.is_dir() else []
     stays = [f"{path}: not made by the install" for path in strangers]
     if receipt.packages:
         stays.append(f"system packages, which other software may use by now: {' '.join(receipt.packages)}")

@@ -15,7 +15,7 @@ from bootstrap.packages.base import Limits, Step
 from bootstrap.system.software import version_key
 
 if TYPE_CHECKING:
-    from bootstrap.distros import Nvidia, NvidiaStep
+    from bootstrap.distro_schema import Nvidia, NvidiaStep
     from bootstrap.packages.plan import Manager
     from bootstrap.system.facts import Facts
 

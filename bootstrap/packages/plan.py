@@ -16,7 +16,7 @@ from bootstrap.packages.needs import NEEDS
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from bootstrap.distros import PythonPackages, Release
+    from bootstrap.distro_schema import PythonPackages, Release
     from bootstrap.system.facts import Facts
 
 _LOCALE = {"LC_ALL": "C"}
@@ -80,7 +80,7 @@ def python(release: Release, facts: Facts) -> PythonSource:
 
 
 def _in_range(key: tuple[int, ...]) -> bool:
-    from bootstrap.distros import NEWEST_PYTHON, OLDEST_PYTHON  # noqa: PLC0415  (distros imports this package)
+    from bootstrap.distro_schema import NEWEST_PYTHON, OLDEST_PYTHON  # noqa: PLC0415  (it imports this package)
 
     return OLDEST_PYTHON <= key <= NEWEST_PYTHON
 

@@ -12,6 +12,7 @@ from bootstrap.providers import cost, images, network, order, tags
 from bootstrap.providers.base import Plan, PlanError, PlannedHost
 
 if TYPE_CHECKING:
+    from bootstrap.distro_schema import Release
     from bootstrap.providers.aws import Aws
     from bootstrap.providers.base import Request
 
@@ -109,7 +110,7 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
     )
 
 
-def _usable(name: str) -> distros.Release:
+def _usable(name: str) -> Release:
     release = distros.find(name)
     if release.refuse:
         raise UnsupportedSystemError(f"{name}: {release.refuse}")
@@ -129,7 +130,7 @@ def _offers(aws: Aws, types: list[network.InstanceType], places: list[network.Pl
     return pairs
 
 
-def _system(name: str, release: distros.Release, image: images.Image, request: Request, *, gpu: bool) -> System:
+def _system(name: str, release: Release, image: images.Image, request: Request, *, gpu: bool) -> System:
     assert release.ec2 is not None  # noqa: S101  (_usable looked)
     least = max(image.root_gib, release.ec2.root_gib_gpu if gpu else release.ec2.root_gib)
     if request.volume_gib is not None and request.volume_gib < image.root_gib:

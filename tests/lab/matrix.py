@@ -11,12 +11,15 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
 from bootstrap import distros
 from tests.lab import recipe
+
+if TYPE_CHECKING:
+    from bootstrap.distro_schema import NvidiaStep
 
 TOP = Path(__file__).resolve().parents[2]
 RECORD = TOP / "docs" / "lab-run.json"
@@ -137,7 +140,7 @@ def _recipes() -> list[str]:
     return lines
 
 
-def _step(step: distros.NvidiaStep) -> str:
+def _step(step: NvidiaStep) -> str:
     if step.install:
         same = f" in the version of `{step.same_version_as}`" if step.same_version_as else ""
         return f"install {', '.join(f'`{name}`' for name in step.install)}{same}"

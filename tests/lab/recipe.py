@@ -6,8 +6,12 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bootstrap.distros import Release, load_all
+from bootstrap.distros import load_all
+
+if TYPE_CHECKING:
+    from bootstrap.distro_schema import Release
 
 HERE = Path(__file__).resolve().parent
 OS_RELEASE = HERE.parent / "distros" / "os-release"

@@ -1,0 +1,33 @@
+"""What `logs` and `attach` share: a session of this machine, which belongs to the user who started it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from bootstrap.hosts import session as sessions
+from bootstrap.install.paths import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from bootstrap.hosts.local import LocalHost
+    from bootstrap.hosts.session import Session
+
+
+def find(host: LocalHost, name: str | None, elsewhere: Callable[[str], NoReturn]) -> Session:
+    """Return a session of this user's by name, or the newest. A name that is none is a host's: `elsewhere` takes it.
+
+    Raises SessionError where there is no session at all; to root, who called by sudo, it says whose to look for.
+    """
+    try:
+        return sessions.find(host, PurePosixPath(Home(Path.home()).sessions), name)
+    except sessions.SessionError as error:
+        if name is not None:
+            elsewhere(name)
+        user = os.environ.get("SUDO_USER", "root")
+        if os.geteuid() == 0 and user != "root":
+            error.remedy = f"run it as {user}, without sudo: what {user} started is not root's"
+        raise
