@@ -103,10 +103,8 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader went away: `charrnn-bootstrap runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise
-        return _fail(f"{error.filename or 'cannot write the answer'}: {error.strerror}", 1)
+    except (ModuleNotFoundError, OSError) as error:
+        return _explain_machine(error)
     return result if isinstance(result, int) else 0
 
 
@@ -117,6 +115,18 @@ def _explain(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     where = f" (see {context.command_path} --help)" if context else ""
     return _fail(error.format_message().rstrip(".") + where, error.exit_code)
+
+
+def _explain_machine(error: ModuleNotFoundError | OSError) -> int:
+    """Say what this machine lacks; what is a mistake of ours goes on upwards."""
+    if isinstance(error, ModuleNotFoundError):
+        if (error.name or "bootstrap").partition(".")[0] in ("bootstrap", "charrnn"):
+            raise error
+        lacks = f"this needs {error.name}, and hosts get only what training needs (run it where you launch from)"
+        return _fail(lacks, 1)
+    if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        raise error
+    return _fail(f"{error.filename or 'cannot write the answer'}: {error.strerror}", 1)
 
 
 def _fail(message: str, exit_code: int) -> int:

@@ -357,6 +357,7 @@ class FirstCheckpoint(Callback):
         content = {
             "checkpoint": path.name,
             "iteration": run.iteration,
+            "total": run.total,
             "val_loss": run.history[-1]["val_loss"] if run.history else None,
             "split": run.splits.kind,
             "seconds": round(uptime - self.started_at[1], 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 def find(host: LocalHost, name: str | None, elsewhere: Callable[[str], NoReturn]) -> Session:
     """Return a session of this user's by name, or the newest. A name that is none is a host's: `elsewhere` takes it.
 
-    Raises SessionError where there is no session at all; to root, who called by sudo, it says whose to look for.
+    A host itself has no launcher, and so no hosts. Raises SessionError where there is no session at all; to root, who
+    called by sudo, it says whose to look for.
     """
     try:
         return sessions.find(host, PurePosixPath(Home(Path.home()).sessions), name)
     except sessions.SessionError as error:
-        if name is not None:
+        if name is not None and find_spec("boto3"):
             elsewhere(name)
         user = os.environ.get("SUDO_USER", "root")
         if os.geteuid() == 0 and user != "root":

@@ -154,13 +154,14 @@ class _Run:
             report = host.run([str(self._program("charrnn-bootstrap")), "report", run_id])
             self.screen.say((report.stdout if report.ok else report.stderr).rstrip("\n"))
             self.screen.say()
-        self._go_on(home)
+        # Of a session that was found there the total may be another; one of an older version does not tell it.
+        self._go_on(home, int(result.get("total", self.options.iterations)))
         return 0
 
-    def _go_on(self, home: Home) -> None:
+    def _go_on(self, home: Home, iterations: int) -> None:
         rows = (
             ("sample from it", "charrnn sample"),
-            ("train on from it", f"charrnn train --resume --iterations {5 * self.options.iterations}"),
+            ("train on from it", f"charrnn train --resume --iterations {5 * iterations}"),
             ("watch the session", "charrnn-bootstrap logs --follow, or charrnn-bootstrap attach"),
             ("see the times again", "charrnn-bootstrap report"),
         )

@@ -306,6 +306,26 @@ def test_a_session_that_root_looks_for_in_vain_is_looked_for_without_sudo(
     assert "run it as ada, without sudo" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["logs", "nowhere"], "no session was ever started under"),
+        (["attach", "nowhere"], "no session was ever started under"),
+        (["ps"], "this needs boto3, and hosts get only what training needs"),
+        (["plan"], "this needs boto3, and hosts get only what training needs"),
+    ],
+)
+def test_a_host_without_the_launchers_libraries_says_so(arguments: list[str], said: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.modules['boto3'] = sys.modules['botocore'] = None; import cli; sys.exit(cli.run({arguments}))"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode not in (0, 2)
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_training_that_dies_says_its_last_words_and_what_to_do(tmp_path: Path) -> None:
     prefix, home, said = Prefix(tmp_path / "stack"), Home(tmp_path / "home"), list[str]()
     program = prefix.venv / "bin" / "charrnn"
