@@ -146,15 +146,28 @@ def _statements(script: str) -> Iterator[str]:
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
     """Return the format of the file, 0 for an empty one; raise for one that is newer than this tool."""
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    version, tables = _format(db)
     if version > VERSION:
         raise LedgerError(
             f"the ledger {path} was written by a newer version (format {version}, this one knows {VERSION})",
             remedy="upgrade charrnn-bootstrap",
         )
-    if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    if version == 0 and tables:
         raise LedgerError(f"{path} is a database, but not a ledger", remedy="name another file")
     return version
+
+
+def _format(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return the format's number and how many tables and the like there are, of one and the same moment."""
+    alone = not db.in_transaction
+    if alone:  # else another process, which makes the ledger now, may come between the two
+        db.execute("BEGIN")
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        return int(version), int(db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    finally:
+        if alone and db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def _set_aside(path: Path) -> Path:

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,6 +220,25 @@ def test_processes_that_open_it_at_once_all_write(path: Path) -> None:
     with Ledger(path) as ledger:
         assert len(ledger.rows("SELECT * FROM runs")) == 6
         assert len(phases(ledger)) == 30
+
+
+def test_a_ledger_that_another_process_makes_at_this_very_moment_is_a_ledger(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its format and its tables are looked at one after the other: they must be of one moment."""
+    raced: list[str] = []
+
+    class Raced(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if "sqlite_schema" in sql and not raced:
+                raced.append(sql)
+                Ledger(path).close()
+            return super().execute(sql, *parameters)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Raced))
+    with Ledger(path) as ledger:
+        ledger.start_run("local", [])
+    assert raced
 
 
 def test_threads_may_share_a_ledger(path: Path) -> None:
