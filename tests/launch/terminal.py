@@ -28,15 +28,17 @@ class Terminal:
         self.process = subprocess.Popen(argv, env=environment, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         self.shown = ""
+        self._typed_at = 0
 
     def type(self, keys: str) -> None:
         """Type keys."""
+        self._typed_at = len(self.shown)
         os.write(self.master, keys.encode())
 
     def until(self, words: str, *, limit: float = 90) -> str:
-        """Read what is shown until it has `words`, a regular expression."""
+        """Read until what is shown since the last keys has `words`, a regular expression."""
         end = time.monotonic() + limit
-        while not re.search(words, self.shown):
+        while not re.search(words, self.shown[self._typed_at :]):
             if not self._read(end - time.monotonic()):
                 raise AssertionError(f"{words!r} was never shown:\n{self.shown}")
         return self.shown
@@ -46,7 +48,10 @@ class Terminal:
         end = time.monotonic() + limit
         while self._read(end - time.monotonic()):
             pass
-        return self.process.wait(30)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it never ended:\n{self.shown}") from None
 
     def _read(self, limit: float) -> bool:
         if not select.select([self.master], [], [], max(0, limit))[0]:

@@ -25,7 +25,7 @@ def test_a_corpus_of_the_user_s_own_then_the_session_on_a_terminal(user: User, t
         "  - {phase: packages, run: sudo dnf -y install tmux, when: has dnf}\n"
         "  - {phase: look, put: corpus, run: 'echo {corpus}; cp {corpus} ~/seen'}\n"
         "  - {phase: take, get: [seen]}\n"
-        "  - {phase: train, session: 'stty size; while sleep 0.2; do echo I train; done'}\n"
+        "  - {phase: train, session: 'stty size; while sleep 0.05; do echo I train; done'}\n"
     )
     (subnet,) = user.cloud.backend.subnets["us-east-1d"]  # not where it would start by itself
     options = ("--corpus", str(corpus), "--subnet", subnet, "--ssh-from", "10.0.0.1", "--keep", "--yes")
@@ -42,7 +42,9 @@ def test_a_corpus_of_the_user_s_own_then_the_session_on_a_terminal(user: User, t
         assert "ec2-user" in terminal.shown
     with Terminal(user, "attach", "rhel-1") as terminal:
         terminal.until("I train")
-        terminal.type("\x02d")  # Ctrl-B D
+        terminal.type("\x02")  # Ctrl-B
+        terminal.until(r"(I train[^I]*){30}")  # more than a screen: tmux takes keys within a millisecond for pasted text
+        terminal.type("d")
         assert terminal.end() == 0, terminal.shown
         assert "detached" in terminal.shown
     with Terminal(user, "logs", "rhel-1", "--follow") as terminal:
