@@ -200,6 +200,15 @@ class Options:
         NETWORK,
         fixed=True,
     )
+    weight_dropout: float = _flag(
+        0.0,
+        "share of the recurrent weights dropped while training, others in each window (DropConnect)",
+        NETWORK,
+        minimum=0,
+        maximum=1,
+        open=True,
+        fixed=True,
+    )
     batchnorm: bool = _flag(False, "batch normalisation after each layer", NETWORK, torch_rnn="batchnorm", fixed=True)
     gru_reset: str = _flag(
         "before",

@@ -64,7 +64,8 @@ class ModelConfig:
     embedding: width of the learned input vectors (E), 0 for one-hot input; dropout: share of units dropped after
     each layer (the input of the layers from the second on, and the decoder's input), while training; locked:
     whether a unit that is dropped stays so over the whole window (Gal & Ghahramani 2016), drawn anew for each
-    stream, layer and window, instead of for each character;
+    stream, layer and window, instead of for each character; weight_dropout: share of the recurrent weights dropped
+    while training, drawn anew for each window (DropConnect on U, as Merity, Keskar & Socher 2018);
     batchnorm: batch normalisation after each layer (torch-rnn); reset: where a GRU's reset gate acts, before
     or after the matrix product; hidden_bias: whether the second bias (d) is learned or stays zero (torch-rnn
     has one bias).
@@ -77,6 +78,7 @@ class ModelConfig:
     embedding: int = 0
     dropout: float = 0.0
     locked: bool = False
+    weight_dropout: float = 0.0
     batchnorm: bool = False
     reset: str = "before"
     hidden_bias: bool = True
@@ -91,8 +93,9 @@ class ModelConfig:
                 raise UsageError(f"the network's {name} must be at least 1, not {getattr(self, name)}")
         if self.embedding < 0:
             raise UsageError(f"the embedding's width must be 0 (one-hot) or more, not {self.embedding}")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is a share from 0 to less than 1, not {self.dropout}")
+        for name, share in (("dropout", self.dropout), ("weight dropout", self.weight_dropout)):
+            if not 0 <= share < 1:
+                raise UsageError(f"{name} is a share from 0 to less than 1, not {share}")
 
     @property
     def gates(self) -> int:
@@ -253,6 +256,14 @@ def drop(outputs: Tensor, config: ModelConfig, training: bool) -> Tensor:
     return functional.dropout(outputs, config.dropout)
 
 
+def drop_weights(parameters: dict[str, Tensor], config: ModelConfig, training: bool) -> dict[str, Tensor]:
+    """The parameters by name; while training, with a share of each layer's recurrent weights dropped (inverted)."""
+    if not (config.weight_dropout and training):
+        return parameters
+    names = [f"layers.{layer}.hidden.weight" for layer in range(config.layers)]
+    return parameters | {name: functional.dropout(parameters[name], config.weight_dropout) for name in names}
+
+
 def reference_stack(
     parameters: Mapping[str, Tensor],
     inputs: Tensor,
@@ -339,7 +350,8 @@ class CharRNN(nn.Module):
 
     def hidden(self, tokens: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """The stack's outputs [B,S,H] for tokens int64 [B,S], and the state after them."""
-        return self.stack(self.tensors(), tokens, state, self.config, training=self.training, resets=resets)
+        parameters = drop_weights(self.tensors(), self.config, self.training)
+        return self.stack(parameters, tokens, state, self.config, training=self.training, resets=resets)
 
     def forward(self, tokens: Tensor, state: State | None = None, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Logits of each next symbol.
@@ -365,7 +377,8 @@ class CharRNN(nn.Module):
         together = getattr(self.stack, "loss", None)
         whole: tuple[Tensor, State] | None = None
         if together is not None:
-            whole = together(self.tensors(), tokens, targets, state, self.config, training=self.training, resets=resets)
+            parameters = drop_weights(self.tensors(), self.config, self.training)
+            whole = together(parameters, tokens, targets, state, self.config, training=self.training, resets=resets)
         if whole is not None:
             return whole
         logits, state = self(tokens, state, resets)

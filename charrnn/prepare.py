@@ -51,7 +51,7 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
         shape = _shape(config)
         overruled = _overruled(options, shape)
         options = replace(options, **shape)
-        config = replace(config, dropout=options.dropout, locked=options.locked_dropout)
+        config = replace(config, **_regularisation(options))
     _total(options, len(splits.train))  # what is wrong is said before anything is measured
     if config.batchnorm and options.batch_size * options.seq_length == 1:
         raise UsageError("--batchnorm takes the mean of a batch: give a --batch-size or --seq-length of at least 2")
@@ -241,12 +241,20 @@ def _config(options: Options, symbols: int) -> ModelConfig:
         size=options.rnn_size,
         layers=options.num_layers,
         embedding=options.embedding_size,
-        dropout=options.dropout,
-        locked=options.locked_dropout,
         batchnorm=options.batchnorm,
         reset=options.gru_reset,
         hidden_bias=options.hidden_bias,
+        **_regularisation(options),
     )
+
+
+def _regularisation(options: Options) -> dict[str, Any]:
+    """What of a network's description is in force in training only."""
+    return {
+        "dropout": options.dropout,
+        "locked": options.locked_dropout,
+        "weight_dropout": options.weight_dropout,
+    }
 
 
 def _choose_execution(options: Options, config: ModelConfig) -> Execution:

@@ -20,7 +20,7 @@ COMMON: dict[str, Any] = {
 RUNS: dict[str, dict[str, Any]] = {
     "char-rnn": {},
     "torch-rnn": {"recipe": "torch-rnn", "batchnorm": True, "max_epochs": None},
-    "modern-gru": {"recipe": "modern", "model": "gru", "precision": "fp32"},
+    "modern-gru": {"recipe": "modern", "model": "gru", "precision": "fp32", "weight_dropout": 0.2},
     "records": {"model": "rnn", "reset_state_on": "\\n", "tokens": "bytes", "patience": 3},
 }
 # A save flushes 3 files and 2 folders.

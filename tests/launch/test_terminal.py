@@ -43,7 +43,7 @@ def test_a_corpus_of_the_user_s_own_then_the_session_on_a_terminal(user: User, t
     with Terminal(user, "attach", "rhel-1") as terminal:
         terminal.until("I train")
         terminal.type("\x02")  # Ctrl-B
-        terminal.until(r"(I train[^I]*){30}")  # more than a screen: tmux takes keys within a millisecond for pasted text
+        terminal.until(r"(I train[^I]*){30}")  # over a screen: keys within a millisecond are a paste to tmux
         terminal.type("d")
         assert terminal.end() == 0, terminal.shown
         assert "detached" in terminal.shown
