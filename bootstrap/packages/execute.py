@@ -95,23 +95,32 @@ class Executor:
     _outcome: Outcome = field(default_factory=Outcome, init=False)
 
     def execute(self, steps: Sequence[Step]) -> Outcome:
-        """Run the steps. Raises PackageError or ResourceError when a required one fails for good."""
+        """Run the steps. Raises PackageError or ResourceError when a required one fails for good.
+
+        Where the repositories hang and nothing is required, nothing is asked for: each package would hang as long.
+        """
         self._outcome, self._patience = Outcome(), None
+        required = any(step.required for step in steps if step.phase != "refresh")
+        hung: Meaning | None = None
         for step in steps:
             if step.phase == "refresh":
-                self._refresh_all(step)
+                hung = self._refresh_all(step, required=required)
+            elif hung is not None:
+                self._do_without(step, hung)
             else:
                 self._install(step)
         return self._outcome
 
-    def _refresh_all(self, step: Step) -> None:
+    def _refresh_all(self, step: Step, *, required: bool) -> Meaning | None:
+        """Read the repositories; return what is to be said where they hang and that may be."""
         self._refresh = step
         found = self._attempt(step)
-        if found.verdict == "error":
+        if found.verdict == "error" and (required or found.cause != "time"):
             raise _error(step, found)
         self._unsure = found if found.verdict != "success" else None
         if found.verdict == "retry":
             self._wait_for_repositories(found)
+        return found if found.verdict == "error" else None
 
     def _install(self, step: Step) -> None:
         found = self._attempt(step)
@@ -245,9 +254,12 @@ class Executor:
     def _give_up(self, step: Step, found: Meaning) -> None:
         if step.required or found.cause in ("disk", "rights", "killed"):
             raise _error(step, found)
-        names = found.missing or step.packages
         for other in step.otherwise:
             self._install(other)
+        self._do_without(step, found)
+
+    def _do_without(self, step: Step, found: Meaning) -> None:
+        names = found.missing or step.packages
         lasting = found.cause == "missing" and self._unsure is None
         self._outcome.missing.append(Missing(names, found.message, step.without, lasting))
         self.recorder.note(f"not installed: {', '.join(names)} ({found.message}): {step.without}")

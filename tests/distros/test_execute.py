@@ -30,6 +30,7 @@ GIT = Packages("git", ("git",), without="no clones")
 
 LOCKED = (200, "")
 MISSING = (1, "Error: Unable to find a match: tmux\nNo match for argument: tmux")
+HUNG = (124, "")
 DEAD = (1, "Error: Failed to download metadata for repo 'x'")
 FULL = (1, "Error: No space left on device")
 
@@ -192,6 +193,17 @@ def test_several_steps_share_the_time_for_repositories() -> None:
 
     assert world.time < 90
     assert done.missing
+
+
+def test_repositories_that_hang_end_only_what_is_required() -> None:
+    world = World([HUNG])
+    done = world.executor().execute(plan.plan(DNF, [], [TMUX, GIT]))
+    assert world.calls == ["dnf makecache"]
+    assert [(m.packages, m.lasting) for m in done.missing] == [(("tmux", "git"), False)]
+    assert "did not end in its time" in done.missing[0].reason
+
+    with pytest.raises(PackageError, match="did not end in its time"):
+        World([HUNG]).executor().execute(plan.plan(DNF, [PYTHON], [TMUX, GIT]))
 
 
 def test_a_full_disk_is_not_retried() -> None:
