@@ -3,11 +3,10 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from charrnn.initialisation import initialise
 from charrnn.kernels import make_stack, why_not_compiled
-from charrnn.model import CharRNN, ModelConfig
+from charrnn.model import CharRNN, ModelConfig, weight_mask
 
 CONFIG = ModelConfig(11, size=48, layers=2, weight_dropout=0.4)
 RECURRENT = ("layers.0.hidden.weight", "layers.1.hidden.weight")
@@ -37,7 +36,7 @@ def loss(model: CharRNN, seed: int = 5) -> Tensor:
 def test_it_trains_the_network_whose_other_weights_are_zero(kernel: str) -> None:
     model, plain = network(kernel), network("reference", ModelConfig(11, size=48, layers=2))
     torch.manual_seed(5)
-    masks = {name: functional.dropout(torch.ones(192, 48), 0.4) for name in RECURRENT}
+    masks = {name: weight_mask(torch.empty(192, 48), 0.4) for name in RECURRENT}
     with torch.no_grad():
         for name, mask in masks.items():
             plain.get_parameter(name).mul_(mask)
@@ -50,6 +49,17 @@ def test_it_trains_the_network_whose_other_weights_are_zero(kernel: str) -> None
         assert parameter.grad is not None
         assert gradient is not None
         torch.testing.assert_close(parameter.grad, gradient * masks.get(name, 1.0), atol=1e-5, rtol=1e-3)
+
+
+def test_a_mask_drops_its_share_everywhere_and_keeps_the_mean() -> None:
+    torch.manual_seed(4)
+    mask = weight_mask(torch.empty(500, 403), 0.3)
+    dropped = (mask == 0).double()
+    torch.testing.assert_close(mask.double(), (1 - dropped) / 0.7)
+    # 201,500 figures: one standard deviation of their mean is 0.001, of every fourth's 0.002, of a column's 0.02.
+    assert dropped.mean().item() == pytest.approx(0.3, abs=0.005)
+    assert all(dropped.flatten()[lane::4].mean().item() == pytest.approx(0.3, abs=0.01) for lane in range(4))
+    assert ((dropped.mean(0) - 0.3).abs() < 0.11).all()
 
 
 def test_the_next_window_drops_others(kernel: str) -> None:
