@@ -374,7 +374,10 @@ class CharRNN(nn.Module):
         if state is None:
             state = self.initial_state(tokens.shape[0])
         outputs, state = self.hidden(tokens, state, resets)
-        return functional.linear(outputs, self.decoder.weight, self.decoder.bias), state
+        return self._decode(outputs), state
+
+    def _decode(self, outputs: Tensor) -> Tensor:
+        return functional.linear(outputs, self.decoder.weight, self.decoder.bias)
 
     def loss(
         self, tokens: Tensor, targets: Tensor, state: State | None = None, resets: Tensor | None = None
@@ -385,14 +388,15 @@ class CharRNN(nn.Module):
         """
         if state is None:
             state = self.initial_state(tokens.shape[0])
+        parameters = drop_weights(self.tensors(), self.config, self.training)
         together = getattr(self.stack, "loss", None)
         whole: tuple[Tensor, State] | None = None
         if together is not None:
-            parameters = drop_weights(self.tensors(), self.config, self.training)
             whole = together(parameters, tokens, targets, state, self.config, training=self.training, resets=resets)
         if whole is not None:
             return whole
-        logits, state = self(tokens, state, resets)
+        outputs, state = self.stack(parameters, tokens, state, self.config, training=self.training, resets=resets)
+        logits = self._decode(outputs)
         return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()), state
 
     def parameter_count(self) -> int:

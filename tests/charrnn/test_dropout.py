@@ -1,4 +1,4 @@
-"""Dropout whose mask holds for a whole window, in every kernel."""
+"""Dropout whose mask holds for a whole window, of units and of recurrent weights, in every kernel."""
 
 import pytest
 import torch
@@ -6,9 +6,11 @@ from torch import Tensor
 
 from charrnn.initialisation import initialise
 from charrnn.kernels import make_stack, why_not_compiled
-from charrnn.model import CharRNN, ModelConfig, State
+from charrnn.model import CharRNN, ModelConfig, State, weight_mask
 
 CONFIG = ModelConfig(11, size=64, layers=3, dropout=0.5, locked=True)
+PLAIN = ModelConfig(11, size=48, layers=2)
+WEIGHTS = ModelConfig(11, size=48, layers=2, weight_dropout=0.4)
 
 
 @pytest.fixture(params=["reference", "pytorch", "compiled"])
@@ -102,3 +104,50 @@ def test_the_compiled_kernels_gradients_hold_with_their_masks() -> None:
             below = float(loss())
             parameter.add_(step / 10 * direction)
         assert (above - below) / (step / 5) == pytest.approx(slope, rel=2e-2)
+
+
+def seeded_loss(model: CharRNN, seed: int = 5) -> Tensor:
+    tokens = torch.randint(11, (4, 9), generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(seed)
+    return model.loss(tokens, tokens.flip(1))[0]
+
+
+def test_it_trains_the_network_whose_other_weights_are_zero(kernel: str) -> None:
+    model, plain = (network(*which).train() for which in ((kernel, WEIGHTS), ("reference", PLAIN)))
+    torch.manual_seed(5)
+    masks = {
+        name: weight_mask(torch.empty(192, 48), 0.4) for name in ("layers.0.hidden.weight", "layers.1.hidden.weight")
+    }
+    with torch.no_grad():
+        for name, mask in masks.items():
+            plain.get_parameter(name).mul_(mask)
+    found, expected = seeded_loss(model), seeded_loss(plain)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+    found.backward()  # type: ignore[no-untyped-call]
+    expected.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        gradient = plain.get_parameter(name).grad
+        assert parameter.grad is not None
+        assert gradient is not None
+        torch.testing.assert_close(parameter.grad, gradient * masks.get(name, 1.0), atol=1e-5, rtol=1e-3)
+
+
+def test_a_mask_drops_its_share_everywhere_and_keeps_the_mean() -> None:
+    torch.manual_seed(4)
+    mask = weight_mask(torch.empty(500, 403), 0.3)
+    dropped = (mask == 0).double()
+    torch.testing.assert_close(mask.double(), (1 - dropped) / 0.7)
+    # 201,500 figures: one standard deviation of their mean is 0.001, of every fourth's 0.002, of a column's 0.02.
+    assert dropped.mean().item() == pytest.approx(0.3, abs=0.005)
+    assert all(dropped.flatten()[lane::4].mean().item() == pytest.approx(0.3, abs=0.01) for lane in range(4))
+    assert ((dropped.mean(0) - 0.3).abs() < 0.11).all()
+
+
+def test_the_next_window_drops_other_weights(kernel: str) -> None:
+    model = network(kernel, WEIGHTS).train()
+    assert seeded_loss(model, 5).item() != seeded_loss(model, 6).item()
+
+
+def test_no_weight_is_dropped_in_evaluation(kernel: str) -> None:
+    plain = network(kernel, PLAIN)
+    assert seeded_loss(network(kernel, WEIGHTS).eval()).item() == seeded_loss(plain.eval()).item()
