@@ -156,8 +156,9 @@ class Bar(Callback):
         self.say(f"saved {path}")
 
     def recovered(self, run: "Run", message: str) -> None:
-        """What happened."""
+        """What happened; characters are counted from where the run went back to."""
         self.say(message)
+        self.speed.start(run)
 
     def ended(self, run: "Run") -> None:
         """Leaves the bar as it stands."""
@@ -168,22 +169,24 @@ class Bar(Callback):
 class JsonLines:
     """A file of JSON objects, one a line, beside the checkpoints.
 
-    A new run puts an older file aside (metrics-1.jsonl and so on); a resumed one drops what was written after
-    the iteration it goes on from, so that the file reads as if nothing had happened.
+    A run puts another run's file aside (metrics-1.jsonl and so on); a resumed one takes its own up again and drops
+    what was written after the iteration it goes on from, so that the file reads as if nothing had happened. Whose a
+    file is, its rows say (`run`).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._run = ""
         self._file: IO[str] | None = None
 
     def open(self, run: "Run") -> None:
         """Makes the file ready for this run; raises DiskError."""
+        self._run = run.id
         try:
-            if self.path.exists():
-                if run.resumed:
-                    self._cut(run.iteration)
-                else:
-                    self._put_aside()
+            if self.path.exists() and not (run.resumed and _writer(self.path) in (None, run.id)):
+                self._put_aside()
+            if run.resumed:
+                self._take_up(run)
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
             raise DiskError(f"{self.path} cannot be written: {error.strerror or error}") from error
@@ -194,15 +197,16 @@ class JsonLines:
             number += 1
         self.path.rename(aside)
 
-    def _cut(self, iteration: int) -> None:
-        kept = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-                if row["iteration"] <= iteration:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # the line at which the run was killed
+    def _take_up(self, run: "Run") -> None:
+        """Makes this run's rows up to where it goes on the content of the file, also where they were put aside."""
+        if not self.path.exists():
+            aside = self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}")
+            own = next((path for path in sorted(aside) if _writer(path) == run.id), None)
+            if own is None:
+                return
+            own.rename(self.path)
+        with self.path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            kept = [line for line in file if (row := _row(line)) and row["iteration"] <= run.iteration]
         write_atomically(self.path, "".join(kept).encode())
 
     def write(self, row: dict[str, Any]) -> None:
@@ -210,7 +214,7 @@ class JsonLines:
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.write(json.dumps({"run": self._run, **row}, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise DiskError(
@@ -226,12 +230,27 @@ class JsonLines:
             self._file = None
 
 
+def _row(line: str) -> dict[str, Any] | None:
+    """The row that a line holds; None for the half of a line at which a run was killed."""
+    try:
+        row = json.loads(line)
+        return row if line.endswith("\n") and isinstance(row["iteration"], int) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _writer(path: Path) -> str | None:
+    """The id of the run whose rows a file holds; None where it holds none."""
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        return next((str(row.get("run")) for line in file if (row := _row(line))), None)
+
+
 class Metrics(Callback):
     """metrics.jsonl: a row every `print_every` iterations and at each evaluation.
 
-    iteration, epoch, train_loss (nats a character, of that batch), learning_rate, chars_per_second (since the
-    last row, evaluation apart), seconds (since the start, over all parts of an interrupted run, evaluation
-    included), evaluation_seconds; val_loss and split where it was evaluated; on request
+    run (the run's id), iteration, epoch, train_loss (nats a character, of that batch), learning_rate,
+    chars_per_second (since the last row, evaluation apart), seconds (since the start, over all parts of an
+    interrupted run, evaluation included), evaluation_seconds; val_loss and split where it was evaluated; on request
     forward_backward_seconds and peak_memory_bytes.
     """
 
@@ -265,6 +284,10 @@ class Metrics(Callback):
             row["peak_memory_bytes"] = peak_memory(run)
         self.rows.write(row)
 
+    def recovered(self, run: "Run", message: str) -> None:
+        """Begins to count characters from where the run went back to."""
+        self.speed.start(run)
+
     def ended(self, run: "Run") -> None:
         """Closes the file."""
         self.rows.close()
@@ -295,7 +318,8 @@ class Samples(Callback):
 
     def stepped(self, run: "Run", step: "Step") -> None:
         """Takes a sample where one is due; the same for the same parameters and seed."""
-        if step.iteration % run.options.sample_every:
+        # From parameters that are no numbers nothing can be drawn; the next loss leads back to the last good state.
+        if step.iteration % run.options.sample_every or not run.is_finite():
             return
         from charrnn.sampling import Choice, generate  # noqa: PLC0415 - only where samples are wanted
 
@@ -345,7 +369,7 @@ class FirstCheckpoint(Callback):
 
     def stepped(self, run: "Run", step: "Step") -> None:
         """Notes the moment after which only the checkpoint is written."""
-        if not self.done and step.val_loss is not None:
+        if not self.done:
             self.stepped_at = self.now()[1]
 
     def saved(self, run: "Run", path: Path) -> None:

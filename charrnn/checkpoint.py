@@ -239,6 +239,14 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
+def run_of(path: Path) -> str | None:
+    """The id of the run that wrote a checkpoint; None where it cannot be told."""
+    try:
+        return str(read_description(path)["training_state"]["id"])
+    except (CheckpointError, KeyError, TypeError):
+        return None
+
+
 def _refuse_other_kinds(path: Path) -> None:
     if path.is_dir():
         if not (path / DESCRIPTION).is_file():

@@ -1,5 +1,6 @@
 """From options to a run: new, begun from another network, or resumed."""
 
+import glob
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -98,6 +99,7 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
     damaged or holds no training state, CorpusError where the text is no longer the same.
     """
     path = checkpoints.find(where)
+    path = path if path.name not in ("", "..") else path.resolve()  # `--resume .` within a checkpoint
     saved = _load_for_resume(path)
     options, notes = changed_options(saved.options, given)
     _check_packages(options)
@@ -118,7 +120,7 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
         run.name = str((saved.training_state or {}).get("name", run.name))
     run.resumed_from = path
     if run.directory.resolve() != path.parent.resolve():
-        run.written = []
+        run.written, run.best_name = [], None  # they are not in this folder
     if run.iteration >= run.total:
         message = (
             f"{path} is at iteration {run.iteration:,} of {run.total:,}: the run is finished; to go on, say how "
@@ -160,6 +162,8 @@ def changed_options(saved: dict[str, Any], given: dict[str, Any]) -> tuple[Optio
     changes = {name: value for name, value in given.items() if stored.get(name) != value}
     notes = []
     for name, value in changes.items():
+        if name not in table:
+            raise UsageError(f"there is no option {name!r}")
         flag, was = table[name], stored.get(name)
         flag.check(value)
         if flag.fixed:
@@ -229,9 +233,17 @@ def _sources(options: Options) -> tuple[str, ...]:
 
 def _absolute(options: Options) -> Options:
     """The options with paths that mean the same from every folder: a run may be resumed from another one."""
-    data = tuple(str(Path(item).expanduser().resolve()) if Path(item).exists() else item for item in options.data)
+    data = tuple(item if item == "-" or item in corpora.CORPORA else _from_here(item) for item in options.data)
     folder = None if options.data_dir is None else str(Path(options.data_dir).expanduser().resolve())
     return replace(options, data=data, data_dir=folder)
+
+
+def _from_here(name: str) -> str:
+    """The absolute path of a file, folder or pattern; a folder's name is no part of a pattern."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return str(path.resolve())
+    return str(path if path.is_absolute() else Path(glob.escape(str(Path.cwd())), path))
 
 
 def _config(options: Options, symbols: int) -> ModelConfig:
@@ -360,7 +372,7 @@ def _directory(options: Options) -> Path:
 def _file_name(name: str) -> str:
     """The name with what cannot stand in a file's name replaced, at a length that file systems take."""
     safe = "".join("_" if character in "/\0" else character for character in name)
-    return safe.encode()[:120].decode(errors="ignore") or "text"
+    return safe.encode(errors="replace")[:120].decode(errors="ignore") or "text"
 
 
 def _continue_count(run: Run, iteration: int) -> None:

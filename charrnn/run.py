@@ -6,6 +6,7 @@ and a few figures.
 """
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ class Run:
     loss and log V, in nats; best_loss, best_name: of the evaluations; since_best: evaluations since then;
     written: the names of this run's checkpoints; seconds: spent training, evaluation_seconds: evaluating, both
     over all the parts of an interrupted run; loss_sum, loss_count: of the losses since the last evaluation;
-    resumed_from: the checkpoint that this run goes on from.
+    resumed_from: the checkpoint that this run goes on from; id: what its checkpoints and rows are known by.
     """
 
     options: Options
@@ -100,6 +101,7 @@ class Run:
     loss_sum: float = 0.0
     loss_count: int = 0
     resumed_from: Path | None = None
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
 
     @property
     def resumed(self) -> bool:
@@ -126,6 +128,10 @@ class Run:
         """Characters that one iteration reads."""
         return self.options.batch_size * self.options.seq_length
 
+    def is_finite(self) -> bool:
+        """Whether every parameter is a number."""
+        return bool(torch.isfinite(self.flat.values).all())
+
     def capture(self, val_loss: float | None = None) -> Checkpoint:
         """A copy of everything, on the CPU: what is saved, and what an exploding run goes back to."""
         training = {f"optimiser.{name}": _copy(tensor) for name, tensor in self.optimiser.memory().items()}
@@ -151,6 +157,7 @@ class Run:
                 "written": list(self.written),
                 "position": self.splits.train.position,
                 "name": self.name,
+                "id": self.id,
                 "execution": asdict(self.execution),
             },
         )
@@ -182,6 +189,7 @@ class Run:
                 setattr(self, name, figures[name])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint's training state does not fit: {error}") from error
+        self.id = str(figures.get("id", self.id))
         self.written = list(self.written)
         self.history = list(checkpoint.history)
 

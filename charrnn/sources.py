@@ -137,6 +137,8 @@ def find_sources(data: Sequence[str | Path], spool_dir: Path | None = None) -> l
         raise CorpusError("no text was named: pass --data FILE, a folder, a pattern, a corpus' name, or - for stdin")
     sources: list[Source] = []
     for name in data:
+        if not str(name):
+            raise CorpusError("the name of a text is empty: pass --data FILE, or --data . for this folder")
         sources.extend(_find(str(name), spool_dir))
     return sources
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import torch
-
 from charrnn import checkpoint as checkpoints
 from charrnn.errors import DiskError, TrainingError, UsageError
 from charrnn.evaluation import evaluate
@@ -172,8 +170,7 @@ class Trainer:
 
     def _is_sound(self, val_loss: float | None) -> bool:
         """Whether this state may become the last good one."""
-        finite = bool(torch.isfinite(self.run.flat.values).all())
-        return finite and (val_loss is None or not has_exploded(self.run, val_loss))
+        return self.run.is_finite() and (val_loss is None or not has_exploded(self.run, val_loss))
 
     def _noted(self, step: Step, val_loss: float | None) -> Step:
         """The step with its evaluation, which is entered into the run's history."""
@@ -192,7 +189,7 @@ class Trainer:
     def _save(self, val_loss: float | None) -> None:
         run = self.run
         shown = val_loss if val_loss is not None else run.history[-1]["train_loss"]
-        name = checkpoints.checkpoint_name(run.name, run.epoch, shown)
+        name = self._free(checkpoints.checkpoint_name(run.name, run.epoch, shown))
         run.since_best += 1
         if run.best_loss is None or shown < run.best_loss:
             run.best_loss, run.best_name, run.since_best = shown, name, 0
@@ -205,7 +202,15 @@ class Trainer:
             return  # nothing has happened since the last checkpoint (or since the start)
         if not self._is_sound(None):
             return  # the last step left no state to go on from; the checkpoint before it has one
-        self._write(checkpoints.checkpoint_name(run.name, run.epoch, None), None)
+        self._write(self._free(checkpoints.checkpoint_name(run.name, run.epoch, None)), None)
+
+    def _free(self, name: str) -> str:
+        """The name, or with a number behind it where a checkpoint of another run has it."""
+        number, free = 1, name
+        while (place := self.run.directory / free).exists() and checkpoints.run_of(place) != self.run.id:
+            number += 1
+            free = f"{name}-{number}"
+        return free
 
     def _write(self, name: str, val_loss: float | None) -> None:
         run = self.run

@@ -64,6 +64,7 @@ MISTAKES = [
     ("--data short.txt --batch-size 2 --seq-length 40", 4, "has 60 characters, and one batch of 2 sequences of 40"),
     ("--data latin1.txt", 4, "not UTF-8"),
     ("--data folder", 4, "folder"),
+    ("--data=", 4, "the name of a text is empty"),
     ("--data many.txt.gz", 4, "many.txt.gz"),
     ("-data_dir nothing", 4, "no nothing/input.txt"),
     ("--data text.txt -data_dir nothing", 2, "both name the text"),

@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 import charrnn
 from charrnn.api import prepare
-from charrnn.callbacks import Bar, Callback, Lines
+from charrnn.callbacks import Bar, Callback, FirstCheckpoint, Lines, Metrics, Samples
 from charrnn.checkpoint import Checkpoint, load
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, DiskError, TrainingError, UsageError
 from charrnn.run import Run
-from charrnn.training import Step, claimed
+from charrnn.training import Step, Trainer, claimed
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs.\n" * 60
 SMALL: dict[str, Any] = {
@@ -193,6 +193,18 @@ class TestARun:
         assert {result.checkpoint.name, result.best.name} <= left
         assert len(left) <= 3
 
+    def test_where_nothing_is_evaluated_the_first_checkpoint_took_training_and_saving(
+        self, corpus: Path, tmp_path: Path
+    ) -> None:
+        options = {**SMALL, "data": (str(corpus),), "checkpoint_dir": str(tmp_path / "cv")}
+        run = prepare({**options, "train_frac": 1.0, "val_frac": 0.0}).run
+        ticks = count(1)
+        Trainer(run, [FirstCheckpoint(run.directory, (0.0, 0.0), lambda: (0.0, float(next(ticks))))]).train()
+        phases = json.loads((tmp_path / "cv" / "first-checkpoint.json").read_text())["phases"]
+        assert [(phase["name"], phase["from"], phase["to"]) for phase in phases] == [
+            ("start", 0, 1), ("train", 1, 11), ("save", 11, 12),
+        ]  # fmt: skip
+
     def test_patience(self, corpus: Path, tmp_path: Path) -> None:
         options = {**SMALL, "learning_rate": 0.0, "eval_val_every": 2}
         result = charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", patience=3, **options)
@@ -356,6 +368,17 @@ class TestExplosions:
         assert result.checkpoint is None
         assert not list((tmp_path / "cv").glob("lm_*"))
 
+    def test_samples_do_not_end_a_run_that_goes_back(self, corpus: Path, tmp_path: Path) -> None:
+        told: list[str] = []
+        spoilt = Spoil(at=15, value=math.nan, told=told)
+        run = prepare({**SMALL, "data": (str(corpus),), "checkpoint_dir": str(tmp_path / "cv"), "sample_every": 5,
+                       "sample_length": 5}).run  # fmt: skip
+        samples = Samples(run.directory, told.append)
+        outcome = Trainer(run, [Metrics(run.directory), spoilt, samples]).train()
+        assert outcome.reason == "finished"
+        assert "back to iteration 10" in told[2]
+        assert all(row["chars_per_second"] > 0 for row in rows(tmp_path / "cv"))
+
 
 class TestResuming:
     def test_equals_a_run_never_stopped(self, corpus: Path, tmp_path: Path) -> None:
@@ -368,6 +391,39 @@ class TestResuming:
         assert same_parameters(whole.checkpoint, again.checkpoint)
         assert again.history == whole.history
         assert [row["iteration"] for row in rows(tmp_path / "b")] == list(range(1, 21))
+
+    def test_samples_with_any_separator_are_kept(self, corpus: Path, tmp_path: Path) -> None:
+        corpus.write_text("a\u2028" * 2000)
+        options = {**SMALL, "sample_every": 1, "sample_length": 60, "checkpoint_dir": tmp_path / "cv"}
+        charrnn.train(corpus, should_stop=_after(14), **options)
+        before = (tmp_path / "cv" / "samples.jsonl").read_text()
+        assert "\u2028" in before
+        charrnn.train(resume=tmp_path / "cv")
+        assert (tmp_path / "cv" / "samples.jsonl").read_text().startswith(before)
+
+    def test_a_corpus_of_a_name_stays_that_corpus(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tinyshakespeare: Path
+    ) -> None:
+        monkeypatch.setenv("CHARRNN_CORPORA", str(tinyshakespeare.parents[1]))
+        monkeypatch.chdir(tmp_path)
+        charrnn.train("tinyshakespeare", checkpoint_dir="tinyshakespeare", should_stop=_after(3), **SMALL)
+        assert charrnn.train(resume="tinyshakespeare").reason == "finished"
+
+    def test_a_pattern_means_the_same_files_from_another_folder(
+        self, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "[1]"
+        folder.mkdir()
+        corpus.rename(folder / "text.txt")
+        monkeypatch.chdir(folder)
+        first = charrnn.train("t*.txt", checkpoint_dir=tmp_path / "cv", should_stop=_after(3), **SMALL)
+        monkeypatch.chdir(tmp_path)
+        assert charrnn.train(resume=first.checkpoint).reason == "finished"
+
+    def test_an_option_that_is_none(self, corpus: Path, tmp_path: Path) -> None:
+        first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **SMALL)
+        with pytest.raises(UsageError, match="no option 'iteration'"):
+            charrnn.train(resume=first.checkpoint, iteration=30)
 
     def test_a_finished_run_goes_on_when_it_is_told_how_far(self, corpus: Path, tmp_path: Path) -> None:
         whole = charrnn.train(corpus, dropout=0.3, checkpoint_dir=tmp_path / "a", **{**SMALL, "iterations": 30})
@@ -485,6 +541,65 @@ class TestTheFolder:
         (tmp_path / "file").write_text("x")
         with pytest.raises(DiskError, match="cannot be written"):
             charrnn.train(corpus, checkpoint_dir=tmp_path / "file" / "cv", **SMALL)
+
+    def test_a_resumed_run_leaves_the_rows_of_another_alone_and_takes_its_own_up_again(
+        self, corpus: Path, tmp_path: Path
+    ) -> None:
+        options = {**SMALL, "checkpoint_dir": tmp_path / "cv", "sample_every": 2, "sample_length": 5}
+        first = charrnn.train(corpus, should_stop=_after(14), **options)
+        charrnn.train(corpus, **{**options, "rnn_size": 8})
+        others = {name: rows(tmp_path / "cv", f"{name}.jsonl") for name in ("metrics", "samples")}
+        charrnn.train(resume=first.checkpoint)
+        for name, before in others.items():
+            assert rows(tmp_path / "cv", f"{name}-2.jsonl") == before
+            written = rows(tmp_path / "cv", f"{name}.jsonl")
+            every = 1 if name == "metrics" else 2
+            assert [row["iteration"] for row in written] == list(range(every, 21, every))
+            assert {row["run"] for row in written}.isdisjoint(row["run"] for row in before)
+
+    def test_a_run_resumed_into_the_folder_of_another_leaves_its_rows_alone(self, corpus: Path, tmp_path: Path) -> None:
+        first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **SMALL)
+        charrnn.train(corpus, checkpoint_dir=tmp_path / "b", **{**SMALL, "rnn_size": 8})
+        before = rows(tmp_path / "b")
+        charrnn.train(resume=first.checkpoint, checkpoint_dir=tmp_path / "b", iterations=30)
+        assert rows(tmp_path / "b", "metrics-1.jsonl") == before
+        assert [row["iteration"] for row in rows(tmp_path / "b")] == list(range(21, 31))
+
+    def test_a_best_checkpoint_that_is_in_another_folder_is_not_named(self, corpus: Path, tmp_path: Path) -> None:
+        first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a", **LEARNING)
+        spoilt = Spoil(at=401, value=0.0, told=[])
+        again = charrnn.train(
+            resume=first.checkpoint, checkpoint_dir=tmp_path / "b", iterations=402, callbacks=[spoilt]
+        )
+        assert (again.val_loss or 0) > (first.val_loss or 9)
+        assert again.best is None
+
+    def test_checkpoints_of_another_run_are_not_replaced(self, corpus: Path, tmp_path: Path) -> None:
+        options = {**SMALL, "checkpoint_dir": tmp_path / "cv", "should_stop": _after(5)}
+        one = charrnn.train(corpus, **options).checkpoint
+        other = charrnn.train(corpus, **{**options, "rnn_size": 8, "should_stop": _after(5)}).checkpoint
+        assert one is not None
+        assert other is not None
+        assert other.name == f"{one.name}-2"
+        assert load(one).config.size == SMALL["rnn_size"]
+        again = charrnn.train(resume=one, should_stop=_after(0))
+        assert again.checkpoint == one
+
+    def test_a_run_that_writes_a_checkpoint_again_replaces_its_own(self, corpus: Path, tmp_path: Path) -> None:
+        charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
+        before = sorted(path.name for path in (tmp_path / "cv").glob("lm_*"))
+        charrnn.train(resume=tmp_path / "cv" / before[0])
+        assert sorted(path.name for path in (tmp_path / "cv").glob("lm_*")) == before
+
+    def test_a_checkpoint_is_resumed_from_within(
+        self, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
+        assert first.checkpoint is not None
+        monkeypatch.chdir(first.checkpoint)
+        again = charrnn.train(resume=".", iterations=30)
+        assert again.checkpoint is not None
+        assert again.checkpoint.parent == tmp_path / "cv"
 
     def test_a_run_is_recorded_for_sampling(self, corpus: Path, tmp_path: Path) -> None:
         from charrnn.checkpoint import recorded_run

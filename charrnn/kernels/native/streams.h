@@ -38,7 +38,6 @@ typedef struct {
     int64_t first; /* stream */
     int rows;
     float *gates, *share, *more; /* [rows][4 size], [rows][3 size], [rows][size] */
-    const float *at_table[STREAMS_MAX];
 } block_t;
 
 /* Sums of one row: its two vectors of sums alone would wait for each other's multiplications, so four panels are done at
