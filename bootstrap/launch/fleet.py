@@ -364,15 +364,15 @@ class Fleet:
             self._ledger.update_host(host.row, **columns)
         except BootstrapError as error:
             self._trouble = self._trouble or error
+        with self._changed:  # before anybody is told: nothing that goes wrong there may keep the launch waiting
+            host.ended = True
+            self._changed.notify_all()
         if failure is None:
             self._board.end(host.name, "done", "")
         else:
             self._board.end(host.name, "failed", f"{failure.kind}: {failure.message}")
         if host.machine is not None and isinstance(host.machine.host, SSHHost):
             host.machine.host.close()
-        with self._changed:
-            host.ended = True
-            self._changed.notify_all()
 
 
 _UNREACHABLE = ("gone", "spot", "ended", "host-key", "login", "refused", "hung", "unreachable", "name", "stopped")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _COLOURS = {"waiting": "dim", "running": "", "done": "green", "failed": "red"}
 
 @contextmanager
 def shown(board: Board, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic) -> Iterator[None]:
-    """Show a board for as long as the block runs."""
+    """Show a board for as long as the block runs. A terminal or a reader that goes away ends nothing else."""
     out = stream or sys.stderr
     if out.isatty():
         from rich.console import Console  # noqa: PLC0415  (only where there is a terminal)
@@ -29,11 +29,21 @@ def shown(board: Board, stream: TextIO | None = None, now: Callable[[], float] =
 
         console = Console(file=out, no_color=True if os.environ.get("NO_COLOR") else None)
         rows = max(5, console.size.height - 4)
-        with Live(get_renderable=lambda: table(board.rows(), now(), rows), console=console, refresh_per_second=4):
+        screen = Live(get_renderable=lambda: table(board.rows(), now(), rows), console=console, refresh_per_second=4)
+        screen.start()
+        try:
             yield
+        finally:
+            with suppress(OSError):
+                screen.stop()
         return
     begun = now()
-    board.listeners.append(lambda row: print(line(row, now() - begun), file=out, flush=True))
+
+    def tell(row: Row) -> None:
+        with suppress(OSError):
+            print(line(row, now() - begun), file=out, flush=True)
+
+    board.listeners.append(tell)
     try:
         yield
     finally:

@@ -161,7 +161,15 @@ def execute(
     say: Callable[[str], None],
     accelerator: str = "auto",
 ) -> Outcome:
-    """Do a launch: start, wait, tear down. Ctrl-C once ends it in order, twice at once."""
+    """Do a launch: start, wait, tear down. Ctrl-C once ends it in order, twice at once.
+
+    Nothing depends on `say` being heard: a terminal may be closed, and the reader of a pipe may go away.
+    """
+
+    def tell(text: str) -> None:
+        with contextlib.suppress(OSError):
+            say(text)
+
     titles = {host.name: host.distro for host in plan.hosts}
     board = Board([Row(host.name, titles[host.name]) for host in plan.hosts])
     with uploads(settings, playbook) as packed:
@@ -191,13 +199,15 @@ def execute(
             retry_spot=settings.retry_spot,
             passing=source.kind == "ec2" and not settings.keep,
         )
-        interrupted = _Interrupts(fleet, plan, settings, say)
+        interrupted = _Interrupts(fleet, plan, settings, tell)
         remains: Remains | None = None
         with interrupted:
-            with live.shown(board):
-                fleet.run()
-            if not settings.keep:
-                remains = _teardown(fleet, source, say)
+            try:
+                with live.shown(board):
+                    fleet.run()
+            finally:  # whatever went wrong: what is there costs money
+                if not settings.keep:
+                    remains = _teardown(fleet, source, tell)
         if remains is not None and remains.clean and source.kind == "ec2":
             state.forget_keys(plan.run_id)
     outcome = fleet.outcome(remains, stopped=interrupted.count > 0)
@@ -228,7 +238,9 @@ class _Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _take(self, _number: int, _frame: object) -> None:
+    def _take(self, number: int, _frame: object) -> None:
+        if self.count and number == signal.SIGHUP:
+            return  # the kernel and the shell both send it when a terminal is closed
         self.count += 1
         if self.count == 1:
             self._fleet.stop()

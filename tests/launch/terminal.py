@@ -53,6 +53,11 @@ class Terminal:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it never ended:\n{self.shown}") from None
 
+    def hang_up(self) -> None:
+        """Close the terminal."""
+        os.close(self.master)
+        self.master = -1
+
     def _read(self, limit: float) -> bool:
         if not select.select([self.master], [], [], max(0, limit))[0]:
             return False
@@ -67,6 +72,7 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         """End the command where it still runs."""
-        os.close(self.master)
+        if self.master >= 0:
+            self.hang_up()
         with self.process:
             self.process.kill()
