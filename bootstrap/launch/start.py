@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.errors import UsageError
+from bootstrap.errors import BootstrapError, LedgerError, ProviderError, UsageError
 from bootstrap.launch import live, state
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet, Outcome
@@ -207,19 +207,32 @@ def execute(
                     fleet.run()
             finally:  # whatever went wrong: what is there costs money
                 if not settings.keep:
-                    remains = _teardown(fleet, source, tell)
+                    remains = _teardown(fleet, source, plan, ledger, tell)
         if remains is not None and remains.clean and source.kind == "ec2":
             state.forget_keys(plan.run_id)
     outcome = fleet.outcome(remains, stopped=interrupted.count > 0)
     status = "interrupted" if outcome.stopped else "failed" if outcome.failed or outcome.trouble else "ok"
-    ledger.finish_run(plan.run_id, status)
+    try:
+        ledger.finish_run(plan.run_id, status)
+    except LedgerError as error:  # said after what became of the hosts
+        outcome = replace(outcome, trouble=outcome.trouble or error)
     return outcome
 
 
-def _teardown(fleet: Fleet, source: Provider, say: Callable[[str], None]) -> Remains:
+def _teardown(fleet: Fleet, source: Provider, plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> Remains:
+    """Remove what the run made. Raises ProviderError that names the run, where it is not known to be gone."""
     if source.kind == "ec2":
         say("Removing everything of this run, and looking twice that it is gone …")
-    return fleet.teardown()
+    try:
+        return fleet.teardown()
+    except BootstrapError as error:
+        with contextlib.suppress(LedgerError):  # what is still there is the worse news
+            ledger.finish_run(plan.run_id, "failed")
+        first = f"{error.remedy}; then " if error.remedy else ""
+        raise ProviderError(
+            f"run {plan.run_id} may still be there: {error.message}",
+            remedy=f"{first}charrnn-bootstrap down {plan.run_id} --yes",
+        ) from error
 
 
 class _Interrupts:

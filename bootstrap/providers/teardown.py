@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.errors import LedgerError
 from bootstrap.providers import tags
 from bootstrap.providers.aws import HOPELESS, Aws, AwsError
 from bootstrap.providers.base import Remains
@@ -179,7 +180,10 @@ def _remove(aws: Aws, left: list[Found]) -> AwsError | None:
 
 def _try(aws: Aws, action: str, call: Callable[..., Any], **parameters: Any) -> AwsError | None:
     try:
-        aws.change(action, call, shown=parameters, **parameters)
+        try:
+            aws.change(action, call, shown=parameters, **parameters)
+        except LedgerError:  # what costs money goes, written down or not; to ask twice removes nothing else
+            aws.ask(action, call, **parameters)
     except AwsError as error:
         if error.kind in HOPELESS:
             raise

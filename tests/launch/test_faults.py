@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
+import cli
 from bootstrap.errors import ProviderError
+from bootstrap.ledger import Ledger, default_path
 from bootstrap.providers import ec2_plan, teardown
 from bootstrap.providers.aws import Aws, AwsError
 from bootstrap.providers.base import PlanError, Request
@@ -79,6 +82,46 @@ def test_a_teardown_that_is_refused_once_is_tried_again(account: Cloud, tmp_path
     assert outcome.remains is not None
     assert outcome.remains.clean
     assert not any(account.left().values())
+
+
+def launched(echo: Path) -> int:
+    """Launch one host through the verb; nobody answers at its address."""
+    options = ("--distros", "amazon", "--ssh-from", "10.0.0.1", "--ssh-timeout", "1", "--settle", "0", "--yes")
+    return cli.run(["launch", "--playbook", str(echo), *options])
+
+
+def test_a_ledger_that_cannot_be_written_any_more_leaves_nothing(
+    account: Cloud, echo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(action: str) -> None:
+        if action == "DescribeKeyPairs":  # the first look of the teardown
+            account.faults.on_call = None
+            with sqlite3.connect(default_path()) as db:
+                for change in ("INSERT ON calls", "UPDATE ON runs"):
+                    name = change.split()[-1]
+                    db.execute(f"CREATE TRIGGER full_{name} BEFORE {change} BEGIN SELECT RAISE(FAIL, 'full'); END")
+            db.close()
+
+    account.faults.on_call = fill
+    assert launched(echo) == 10
+    assert not any(account.left().values())
+    said = capsys.readouterr()
+    assert "Looked twice: nothing is left" in said.out
+    assert said.err.splitlines()[-1].endswith("ledger.sqlite: full")
+
+
+def test_a_teardown_that_is_refused_names_the_run_that_may_still_be_there(
+    account: Cloud, echo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.faults.add("DescribeVolumes", "UnauthorizedOperation", "no")
+    assert launched(echo) == 9
+    assert account.left()["instances"]
+    with Ledger(read_only=True) as ledger:
+        ((run, status),) = (tuple(row) for row in ledger.rows("SELECT id, status FROM runs"))
+    assert status == "failed"
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"run {run} may still be there: DescribeVolumes in us-east-1: UnauthorizedOperation: no (" in said
+    assert said.endswith(f"charrnn-bootstrap down {run} --yes)")
 
 
 @pytest.mark.parametrize("action", [*MAKES, *REMOVES])
