@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from bootstrap.commands._asking import agree
 from bootstrap.commands._options import together
-from bootstrap.errors import ProviderError
+from bootstrap.errors import ProviderError, UsageError
 
 if TYPE_CHECKING:
     from bootstrap.launch.cloud import Account
@@ -33,7 +34,7 @@ options = together(
 
 def remove(there: Account, scope: Scope, found: list[Found], *, settle: float, yes: bool, as_json: bool) -> None:
     """Ask, remove what is meant until it is gone, and say so. Raises ProviderError where something is left."""
-    from bootstrap.launch import cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.launch import cloud, state  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
 
     _confirm(found, yes=yes)
     remains = cloud.destroy(there, scope, settle=settle, note=lambda text: click.echo(text, err=True))
@@ -48,6 +49,9 @@ def remove(there: Account, scope: Scope, found: list[Found], *, settle: float, y
         click.echo(f"Looked twice: {remains}.")
     if not remains.clean:
         raise ProviderError(str(remains), remedy="run it again; docs/aws.md says how to remove things by hand")
+    for run in {thing.run for thing in found}:  # a run that was only named may live on where nobody looked
+        with contextlib.suppress(UsageError):  # a tag that somebody else wrote
+            state.forget_keys(run)
 
 
 def _confirm(found: list[Found], *, yes: bool) -> None:

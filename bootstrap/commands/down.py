@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import click
@@ -45,9 +44,6 @@ def command(
     scope = Scope(ids if runs else None, None if runs or everyone else there.owner)
     found = cloud.find(there, scope)
     _removing.remove(there, scope, found, settle=settle, yes=yes, as_json=as_json)
-    for run in {*ids, *(thing.run for thing in found)}:
-        with contextlib.suppress(UsageError):  # a tag that somebody else wrote
-            state.forget_keys(run)
 
 
 def _ids(there: Account, runs: tuple[str, ...]) -> frozenset[str]:

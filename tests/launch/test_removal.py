@@ -103,6 +103,23 @@ def test_down_says_of_which_run_there_is_nothing(things: User) -> None:
     assert len(runs_left(things)) == 4
 
 
+def test_a_key_goes_with_its_run_and_with_nothing_else(things: User) -> None:
+    """Hosts in a region, or an account, that was not looked at are reached by it still."""
+    for run in ("aaaaaa", "cccccc"):
+        state.folder(run).mkdir(parents=True)
+        state.key(run).touch()
+        state.known_hosts(run).touch()
+    assert cli.run(["down", "cccccc", "--region", "eu-west-1", "--settle", "0", "--yes"]) == 0
+    assert state.key("cccccc").exists()
+    assert state.known_hosts("cccccc").exists()
+    assert cli.run(["down", "cccccc", *HERE, "--yes"]) == 0
+    assert not state.key("cccccc").exists()
+    assert not state.known_hosts("cccccc").exists()
+    assert cli.run(["sweep", *HERE, "--yes"]) == 0
+    assert not state.key("aaaaaa").exists()
+    assert runs_left(things) == {"dddddd"}
+
+
 def test_down_all_is_mine_and_everyone_is_everybodys(things: User) -> None:
     done = things.run("down", "--all", *HERE, "--yes")
     assert done.returncode == 0, done.stderr
