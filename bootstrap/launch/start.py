@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_DISTROS = ("amazon", "suse", "rhel", "ubuntu")
 CORPORA = ("shakespeare", "tinyshakespeare")
 """The corpora that a host knows by name."""
+_PACKED = ("bundle", "corpus")  # what `put` means by a word that is no file beside the playbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,33 @@ def check(settings: Settings) -> Playbook:
         raise UsageError(f"there is no corpus {settings.corpus}", remedy=f"give a file, a folder, or a name: {names}")
     if _is_path(settings.corpus):
         _check_texts(Path(settings.corpus).expanduser())
-        _check_it_is_put(playbook)
+    packed = {"bundle", "corpus"} if _is_path(settings.corpus) else {"bundle"}
+    _check_steps(playbook, schema.find(settings.playbook).parent, packed)
     return playbook
 
 
-def _check_it_is_put(playbook: Playbook) -> None:
-    """Raise UsageError where a step would look on the host for a corpus that only this machine has."""
+def _check_steps(playbook: Playbook, beside: Path, packed: set[str]) -> None:
+    """Raise UsageError for a step that could only fail: what it needs is not here, or no step before it brings it."""
+    put: set[str] = set()
+    has_session = has_checkpoint = False
     for step in playbook.steps:
-        if "corpus" in step.put:
-            return
-        if any(values.uses(command, "corpus") for command in (step.run, step.session) if command):
+        where = f"the playbook's phase {step.phase}"
+        put.update(step.put)
+        for word in step.put:
+            if word not in _PACKED and not (file := beside / Path(word).expanduser()).is_file():
+                raise UsageError(f"{where} puts {file}, which is no file", remedy="a path is relative to the playbook")
+        for word in sorted(packed - put):
+            if any(values.uses(command, word) for command in (step.run, step.session) if command):
+                other = ", or give a corpus by its name" if word == "corpus" else ""
+                message = f"{where} uses {{{word}}}, which no step puts on the host before"
+                raise UsageError(message, remedy=f"add `put: {word}` to it{other}")
+        has_session = has_session or step.session is not None
+        if step.wait_for in ("checkpoint", "session") and not has_session:
+            raise UsageError(f"{where} waits for a session that no step starts before", remedy="add `session: COMMAND`")
+        has_checkpoint = has_checkpoint or step.wait_for == "checkpoint"
+        if "checkpoint" in step.get and not has_checkpoint:
             raise UsageError(
-                f"the playbook's phase {step.phase} uses {{corpus}}, which no step puts on the host before",
-                remedy="add `put: corpus` to it, or give a corpus by its name",
+                f"{where} gets a checkpoint that no step waits for before", remedy="add `wait_for: checkpoint`"
             )
 
 

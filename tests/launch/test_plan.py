@@ -265,5 +265,27 @@ def test_a_corpus_that_no_step_puts_on_the_host_is_refused_before_the_cloud_is_a
     assert "add `put: corpus`" in said
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (["run: 'sudo bash {bundle}/bootstrap.sh'"], "phase 0 uses {bundle}, which no step puts on the host before"),
+        (["run: 'ls {bundle}'", "put: bundle"], "add `put: bundle` to it"),
+        (["put: typo.sh"], "typo.sh, which is no file (a path is relative to the playbook)"),
+        (["session: x", "get: checkpoint"], "phase 1 gets a checkpoint that no step waits for before"),
+        (["session: x, get: checkpoint", "wait_for: checkpoint"], "phase 0 gets a checkpoint"),
+        (["wait_for: session"], "phase 0 waits for a session that no step starts before"),
+        (["wait_for: checkpoint", "session: x"], "phase 0 waits for a session"),
+    ],
+)
+def test_a_step_that_could_only_fail_is_refused_before_the_cloud_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: list[str], words: str
+) -> None:
+    book = tmp_path / "own.yml"
+    listed = [f"  - {{phase: '{number}', {step}}}\n" for number, step in enumerate(steps)]
+    book.write_text("title: own\nsteps:\n" + "".join(listed))
+    assert cli.run(["plan", "--playbook", str(book)]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_the_names_of_corpora_are_the_trainers() -> None:
     assert set(start.CORPORA) == set(corpora.CORPORA)
