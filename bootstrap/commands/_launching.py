@@ -75,6 +75,7 @@ def request_of(given: dict[str, Any]) -> tuple[Request, Settings]:
         subnet=given["subnet"],
         profile=given["profile"],
         spot=given["spot"],
+        retry_spot=given["retry_spot"],
         volume_gib=given["volume_size"],
         accelerator=given["accelerator"],
         max_hours=given["max_hours"] or (0.5 if smoke else 2.0),

@@ -343,9 +343,10 @@ class Fleet:
         """Return what the host cost up to now, in US dollars, where its price is known."""
         planned = next((one for one in self._plan.hosts if one.name == host.name), None)
         begun = next((event.instant.at for event in host.events if event.body.get("phase") == "launch/boot"), None)
-        if planned is None or begun is None or planned.detail.get("price") is None:
+        if planned is None or begun is None or host.machine is None or "prices" not in planned.detail:
             return None
-        return cost.so_far(planned.detail["price"], planned.detail["billing"], clock.uptime() - begun)
+        price = planned.detail["prices"].get(host.machine.facts.get("instance.type"))
+        return cost.so_far(price, planned.detail["billing"], clock.uptime() - begun)
 
     def _end(self, host: HostRun, failure: Failure | None) -> None:
         host.finish("ok" if failure is None else "failed")

@@ -32,6 +32,7 @@ class Request:
     subnet: str | None = None
     profile: str | None = None
     spot: bool = False
+    retry_spot: int = 0
     volume_gib: int | None = None
     accelerator: str = "auto"
     max_hours: float = 2.0

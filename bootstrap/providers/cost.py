@@ -51,6 +51,13 @@ def total(hosts: Iterable[tuple[float | None, str]], hours: float) -> Cost:
     return Cost(sum(prices), at_most)
 
 
+def dearest(prices: Iterable[float | None]) -> float | None:
+    """Return the highest of prices; one that is unknown makes it unknown."""
+    listed = list(prices)
+    known = [price for price in listed if price is not None]
+    return max(known) if len(known) == len(listed) else None
+
+
 def so_far(price: float | None, billing: str, seconds: float) -> float | None:
     """Return what a host has cost after running for `seconds`: at least a minute of it, or each started hour."""
     if price is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bootstrap.providers.base import Request
 
 DEFAULT_TYPE, DEFAULT_GPU_TYPE = "t3.micro", "g4dn.xlarge"
+_BOOT_MINUTES = 5  # from where AWS counts to where the host's own clock runs, and to end itself: paid for, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
         for name, release in releases.items()
     }
     owner = tags.owner_of(aws.ask("GetCallerIdentity", aws.client("sts").get_caller_identity)["Arn"])
-    money = _money(aws, request, types, systems)
+    ask = cost.spot if request.spot else cost.on_demand
+    prices = {one.name: {name: ask(aws, one.name, name) for name in systems} for one in types}
+    money = _money(aws, request, types[0], systems, prices)
     hosts = tuple(
         PlannedHost(
             host,
@@ -83,7 +86,7 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
             {
                 "image": found[batch.distro].id,
                 "instance_type": types[0].name,
-                "price": money["prices"][batch.distro],
+                "prices": {one.name: prices[one.name][batch.distro] for one in types},
                 "billing": systems[batch.distro].billing,
             },
         )
@@ -105,7 +108,7 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
         ssh_from=network.cidr(request.ssh_from) if request.ssh_from else None,
         spot=request.spot,
         minutes=minutes,
-        expires=(now or datetime.now(UTC)) + timedelta(minutes=minutes + 5),
+        expires=(now or datetime.now(UTC)) + timedelta(minutes=minutes + _BOOT_MINUTES),
         name=request.name,
     )
 
@@ -138,20 +141,31 @@ def _system(name: str, release: Release, image: images.Image, request: Request, 
     return System(release.ec2.user, image, request.volume_gib or least, release.ec2.billing)
 
 
-def _money(aws: Aws, request: Request, types: list[network.InstanceType], systems: dict[str, System]) -> dict[str, Any]:
-    """Learn prices and quotas; what cannot be learnt is None, and an error only where a budget was given."""
-    best = types[0]
-    ask = cost.spot if request.spot else cost.on_demand
-    prices = {name: ask(aws, best.name, name) for name in systems}
-    each = [(prices[name], system.billing) for name, system in systems.items() for _ in range(request.replicas)]
-    sum_of = cost.total(each, request.max_hours)
-    needed = best.vcpus * len(each)
+def _money(
+    aws: Aws,
+    request: Request,
+    best: network.InstanceType,
+    systems: dict[str, System],
+    prices: dict[str, dict[str, float | None]],
+) -> dict[str, Any]:
+    """Add prices up and learn the quota; what cannot be learnt is None, and an error only where a budget was given."""
+
+    def total(price: dict[str, float | None], starts: int) -> cost.Cost:
+        each = [(price[name], system.billing) for name, system in systems.items()] * (request.replicas * starts)
+        return cost.total(each, request.max_hours + _BOOT_MINUTES / 60)
+
+    # A host may become any of the types, and where spot takes it back its time begins anew.
+    dearest = {name: cost.dearest(of[name] for of in prices.values()) for name in systems}
+    sum_of = cost.Cost(total(prices[best.name], 1).per_hour, total(dearest, 1 + request.retry_spot).at_most)
+    needed = best.vcpus * len(systems) * request.replicas
     limit = cost.quota(aws, best.name, needed, is_spot=request.spot)
     if request.budget is not None:
         if sum_of.at_most is None:
-            unknown = next(name for name, price in prices.items() if price is None)
+            kind, name = next(
+                (kind, name) for kind, of in prices.items() for name, price in of.items() if price is None
+            )
             raise PlanError(
-                f"the price of {best.name} for {unknown} cannot be learnt, so --budget cannot be kept",
+                f"the price of {kind} for {name} cannot be learnt, so --budget cannot be kept",
                 remedy="launch without --budget, or allow pricing:GetProducts",
             )
         if sum_of.at_most > request.budget:
@@ -165,7 +179,12 @@ def _money(aws: Aws, request: Request, types: list[network.InstanceType], system
             f"{needed} vCPUs are needed, and the account's quota for {limit.family} instances is {limit.limit:.0f}",
             remedy=f"ask for more of {limit.code} in the Service Quotas console, or launch fewer hosts",
         )
-    return {"prices": prices, "cost": asdict(sum_of), "quota": asdict(limit) if limit else None, "vcpus": needed}
+    return {
+        "prices": prices[best.name],
+        "cost": asdict(sum_of),
+        "quota": asdict(limit) if limit else None,
+        "vcpus": needed,
+    }
 
 
 def _notes(

@@ -157,12 +157,15 @@ def test_opt_in_prints_the_page_and_stops_that_distro_alone(account: Cloud, tmp_
 @pytest.mark.parametrize("status", [400, 500])
 def test_capacity_tries_every_zone_then_the_next_type(account: Cloud, tmp_path: Path, status: int) -> None:
     zones = 5  # a, b, c, d and f: t3 is not offered in us-east-1e
+    account.faults.prices = {("t3.micro", "RHEL"): 0.01, ("t3.small", "RHEL"): 60.0}
     account.faults.add("RunInstances", "InsufficientInstanceCapacity", times=zones, status=status)
     outcome = launch(tmp_path, request(distros=("rhel",), instance_types=("t3.micro", "t3.small")), sleep=no_sleep)
     assert outcome.hosts[0].failure is None
     assert outcome.hosts[0].machine is not None
     assert outcome.hosts[0].machine.facts["instance.type"] == "t3.small"
     assert account.faults.counted()["RunInstances"] == zones + 1
+    with Ledger(tmp_path / "ledger.sqlite", read_only=True) as ledger:
+        assert ledger.rows("SELECT cost FROM hosts")[0]["cost"] >= 1, "a minute of what it became"
 
 
 def test_no_capacity_anywhere_says_so(account: Cloud, tmp_path: Path) -> None:

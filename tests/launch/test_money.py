@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import cli
+from bootstrap.providers import cost
+
 if TYPE_CHECKING:
     from tests.launch.conftest import User
 
 FOUR = ("--distros", "amazon,suse,rhel,ubuntu", "--ssh-from", "192.0.2.7")
 PRICES = {("t3.micro", "Linux"): 0.01, ("t3.micro", "SUSE"): 0.03, ("t3.micro", "RHEL"): 0.02}
+BOOT = 5 / 60  # hours that are paid for before a host's own clock runs
 QUOTAS = {"L-1216C47A": 32.0, "L-34B43A08": 4.0, "L-DB2E81BA": 0.0}
 MAKES = {"ImportKeyPair", "CreateSecurityGroup", "RunInstances"}
 
@@ -29,20 +33,43 @@ def test_a_plan_says_what_it_costs(rich: User) -> None:
     answer = json.loads(done.stdout)["detail"]
     assert answer["prices"] == {"amazon": 0.01, "suse": 0.03, "rhel": 0.02, "ubuntu": 0.01}
     assert answer["cost"]["per_hour"] == pytest.approx(3 * 0.07)
-    assert answer["cost"]["at_most"] == pytest.approx(3 * (0.04 * 1.5 + 0.03 * 2)), "SUSE is billed by started hours"
+    assert answer["cost"]["at_most"] == pytest.approx(3 * (0.04 * (1.5 + BOOT) + 0.03 * 2)), "SUSE by started hours"
     assert answer["quota"] == {"family": "standard", "code": "L-1216C47A", "limit": 32.0, "needed": 24}
     shown = rich.run("launch", "--dry-run", *FOUR)
     assert "$0.0100 an hour" in shown.stdout
-    assert "cost      $0.0700 an hour, at most $0.14 until all have ended" in shown.stdout
+    assert "cost      $0.0700 an hour, at most $0.17 until all have ended" in shown.stdout
     assert "quota     8 vCPUs needed, 32 allowed" in shown.stdout
 
 
 def test_a_budget_refuses_what_may_cost_more(rich: User) -> None:
-    refused = rich.run("launch", *FOUR, "--budget", "0.13", "--yes")
+    refused = rich.run("launch", *FOUR, "--budget", "0.16", "--yes")
     assert refused.returncode == 9
-    assert "it may cost $0.14, and --budget is $0.13" in refused.stderr
+    assert "it may cost $0.17, and --budget is $0.16" in refused.stderr
     assert not set(rich.cloud.faults.calls) & MAKES
-    assert rich.run("plan", *FOUR, "--budget", "0.15").returncode == 0
+    assert rich.run("plan", *FOUR, "--budget", "0.18").returncode == 0
+
+
+def test_the_most_is_of_the_dearest_type_and_of_every_start(
+    rich: User, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A host may become any of the types, and a spot one that is taken back begins its time anew."""
+    for name, value in rich.cloud.environment(rich.home).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cost, "spot", cost.on_demand)  # moto has one for all
+    two = ("plan", "--distros", "amazon,suse", "--instance-type", "t3.micro,t3.small", "--ssh-from", "192.0.2.7")
+    assert cli.run([*two, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["detail"]["cost"] == {"per_hour": pytest.approx(0.04), "at_most": None}
+    assert cli.run([*two, "--budget", "100"]) == 9
+    assert "the price of t3.small for amazon cannot be learnt" in capsys.readouterr().err
+    rich.cloud.faults.prices |= {("t3.small", "Linux"): 0.5, ("t3.small", "SUSE"): 0.6}
+    assert cli.run([*two, "--spot", "--retry-spot", "2", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["detail"]["cost"]["at_most"] == pytest.approx(3 * (0.5 * (2 + BOOT) + 0.6 * 3)), (
+        "over two hours at boot"
+    )
+    assert plan["hosts"][0]["detail"]["prices"].keys() == {"t3.micro", "t3.small"}
+    assert cli.run([*two, "--budget", "2.8"]) == 9
+    assert "it may cost $2.84, and --budget is $2.80" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
