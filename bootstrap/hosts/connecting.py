@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def open_all(made: fabric.Connection, name: str, target: Target) -> None:
             _watch(hop)
         except Exception as error:  # paramiko raises many kinds; each is put into words or raised again
             close(made)
-            problem = explain(error, where, hop.user)
+            problem = _explain_command(error, where, hop.gateway) or explain(error, where, hop.user)
             if problem is None:
                 raise
             raise problem from error
@@ -165,6 +166,14 @@ def _watch(hop: fabric.Connection) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
 
 
+def _explain_command(error: BaseException, where: str, gateway: Any) -> SSHError | None:
+    """Put a ProxyCommand that cannot be started into words; a key's file that is not there raises the same errors."""
+    if isinstance(gateway, str) and isinstance(error, OSError) and error.filename in shlex.split(gateway)[:1]:
+        message = f"{where}: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
+        return SSHError(message, kind="proxy", remedy="check it in ~/.ssh/config")
+    return None
+
+
 def explain(error: BaseException, where: str, user: str) -> SSHError | None:
     """Put what went wrong while connecting into words; None for what is not about connecting."""
     if isinstance(error, SSHError):
@@ -177,7 +186,7 @@ def explain(error: BaseException, where: str, user: str) -> SSHError | None:
     if isinstance(error, paramiko.AuthenticationException):
         remedy = "check the user name and the key"
         return SSHError(f"{where} refused the key of user {user}", kind="login", remedy=remedy)
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:  # that: no name server answers now
         return SSHError(f"{where}: there is no such address", kind="name", remedy="check it in the inventory")
     return _explain_network(error, where)
 

@@ -201,7 +201,7 @@ class SSHHost:
                 now = self._now()
                 refused_since = (refused_since or now) if problem.kind == "login" else None
                 enough = refused_since is not None and now - refused_since >= self._patience.login
-                if problem.kind in ("host-key", "name", "key-file") or enough or now - begun >= limit:
+                if problem.kind in ("host-key", "name", "key-file", "proxy") or enough or now - begun >= limit:
                     raise
                 self._raise_if_closed()
                 self._sleep(min(1.0, max(0.1, limit - (now - begun))))

@@ -376,4 +376,16 @@ class Fleet:
             host.machine.host.close()
 
 
-_UNREACHABLE = ("gone", "spot", "ended", "host-key", "login", "refused", "hung", "unreachable", "name", "stopped")
+_UNREACHABLE = (
+    "gone",
+    "spot",
+    "ended",
+    "host-key",
+    "login",
+    "refused",
+    "hung",
+    "unreachable",
+    "name",
+    "proxy",
+    "stopped",
+)

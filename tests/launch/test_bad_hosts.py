@@ -80,6 +80,39 @@ def test_a_hung_sshd(lab: None, ssh_key: Path, silent: tuple[str, int]) -> None:
     assert "says nothing" in str(error)
 
 
+def test_a_name_that_cannot_be_looked_up_now_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name servers that do not answer for a while end no host's work; a name that nobody has is final."""
+    asked: list[str] = []
+    clock = [0.0]
+
+    def lookup(name: str, *_: object, **__: object) -> None:
+        asked.append(name)
+        raise socket.gaierror(socket.EAI_AGAIN if len(asked) < 5 else socket.EAI_NONAME, "no answer")
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    host = SSHHost("bad", Target("there.example", "x", 22), now=lambda: clock[0], sleep=sleep)
+    with pytest.raises(SSHError, match="there is no such address") as error:
+        host.connect()
+    assert error.value.kind == "name"
+    assert len(asked) == 5
+    asked.clear()
+    with pytest.raises(SSHError, match="cannot be reached: no answer") as error:
+        SSHHost("bad", Target("there.example", "x", 22), patience=Patience(first=0)).connect()
+    assert error.value.kind == "unreachable"
+
+
+def test_a_proxy_command_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host door\n  ProxyCommand no-such-program %h %p\n")
+    error = refusal(Target("door", "x", 22, own_config=True))
+    assert error.kind == "proxy"
+    assert "its ProxyCommand cannot be started: no-such-program: No such file" in str(error)
+
+
 def test_an_inventory_of_one_good_host_and_four_bad_ones(
     host: MakeHost, ssh_key: Path, silent: tuple[str, int], tmp_path: Path
 ) -> None:
