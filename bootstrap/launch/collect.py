@@ -34,11 +34,16 @@ tar -czf logs.tar.gz logs
 """
 
 
-def events(host: Host, prefix: Prefix | None = None) -> list[Event]:
-    """Read the stream of events that the install wrote on a host; empty where there is none. Raises HostError."""
-    path = (prefix or Prefix(DEFAULT_PREFIX)).events
+def events(host: Host, begun: tuple[str, float]) -> list[Event]:
+    """Read the stream of events that an install wrote on a host since a run `begun` there (its boot, seconds since it).
+
+    Empty where there is none: what an earlier install wrote is not the run's. Raises HostError.
+    """
+    path = Prefix(DEFAULT_PREFIX).events
     read = host.run(["sh", "-c", 'cat "$1" 2>/dev/null', "sh", str(path)], timeout=60)
-    return list(streams.parse(read.stdout.splitlines()))
+    found = list(streams.parse(read.stdout.splitlines()))
+    first = next((event.instant for event in found if event.event == "start"), None)
+    return found if first and first.boot == begun[0] and first.at >= begun[1] else []
 
 
 def distro(host: Host) -> str:

@@ -332,7 +332,7 @@ class Fleet:
         found: list[Event] = []
         if machine.host is not None and (failure is None or failure.kind not in _UNREACHABLE):
             try:
-                found = collect.events(machine.host)
+                found = collect.events(machine.host, runner.begun) if runner.begun else []
                 if failure is not None:
                     collect.logs(machine.host, runner.context.local, self._plan.run_id)
             except (HostError, OSError) as error:

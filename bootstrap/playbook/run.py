@@ -59,6 +59,7 @@ tail -n 20 {session}/log
 exit "$(cat {session}/exit)"
 """
 _MOMENT = 'cat /proc/sys/kernel/random/boot_id; cut -d" " -f1 /proc/uptime; date +%s.%N'
+_BEGIN = f'cd && pwd && umask 077 && mkdir -p "$1" && {{ {_MOMENT}; }}'
 _STOP_SESSION = 'pid=$(cat "$1/pid" 2>/dev/null) && kill -TERM "-$pid" 2>/dev/null; exit 0'
 
 
@@ -104,23 +105,23 @@ class Context:
 
 @dataclass(slots=True)
 class Runner:
-    """Runs playbooks on one host."""
+    """Runs playbooks on one host. `begun`: the host's boot, and the seconds since it, when the first step began."""
 
     host: Host
     context: Context
     events: list[Event] = field(default_factory=list)
     fetched: list[Path] = field(default_factory=list)
     session: sessions.Session | None = None
+    begun: tuple[str, float] | None = None
     _checkpoint: str | None = None
     _home: PurePosixPath = field(default_factory=PurePosixPath)
     _folder: PurePosixPath = field(default_factory=PurePosixPath)
 
     def run(self, playbook: Playbook) -> None:
         """Do every step in order. Raises StepError, or another HostError, at the first that fails."""
-        home = check(
-            self.host, ["sh", "-c", 'cd && pwd && umask 077 && mkdir -p "$1"', "sh", self._relative], timeout=60
-        )
-        self._home = PurePosixPath(home.strip())
+        home, boot, up = check(self.host, ["sh", "-c", _BEGIN, "sh", self._relative], timeout=60).split("\n")[:3]
+        self.begun = boot, float(up)
+        self._home = PurePosixPath(home)
         self._folder = self._home / self._relative
         for number, step in enumerate(playbook.steps):
             if step.needs and not self._has(step.needs):

@@ -47,7 +47,7 @@ class FakeHost:
         try:
             if argv[2:3] == [jobs._FOLLOW] and on_line:
                 on_line(f"{argv[-2]} code 0")
-            return Result(0, "/home/user\n", "", 0.0)
+            return Result(0, "/home/user\nboot\n1.0\n", "", 0.0)
         finally:
             with kind._lock:
                 kind.together -= 1

@@ -8,10 +8,16 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
+import cli
+from bootstrap.events import Recorder, append_to
+from bootstrap.launch import collect
+from bootstrap.ledger import Ledger
 from tests.launch.conftest import COMMAND
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -49,6 +55,28 @@ def test_the_report_stands_at_the_end(tmp_path: Path) -> None:
     assert "install time" in again.stdout
     assert again.stdout.strip() in done.stdout, "the same as the verb shows afterwards"
     assert done.stdout.splitlines()[-1].endswith("1 of 1 hosts done")
+
+
+def test_an_earlier_install_is_not_taken_for_this_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream of events stays on a host; only what this run wrote there is its own, and failures stay failures."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(collect, "DEFAULT_PREFIX", tmp_path)
+    stream = Recorder(append_to(tmp_path / "events.jsonl"))
+    with stream.phase("install"), stream.phase("torch"):
+        pass
+    renew = r"""sed -i "s/\"at\": [0-9.]*/\"at\": $(cut -d' ' -f1 /proc/uptime)/" events.jsonl"""
+    playbook = tmp_path / "p.yml"
+    for command, phases in (
+        ("exit 7", [("install", "failed")]),
+        ("true", [("install", "ok")]),
+        (renew, [("install", "ok"), ("install/torch", "ok")]),
+    ):
+        playbook.write_text(f"title: t\nsteps:\n  - phase: install\n    run: |\n      {command}\n")
+        cli.run(["launch", "--provider", "local", "--playbook", str(playbook), "--yes"])
+        with Ledger(read_only=True) as ledger:
+            query = "SELECT path, status FROM phases WHERE source = 'host' AND host_id = (SELECT max(id) FROM hosts)"
+            assert [tuple(row) for row in ledger.rows(query)] == phases
 
 
 def test_ctrl_c_stops_the_command(tmp_path: Path) -> None:
