@@ -229,9 +229,6 @@ class Fleet:
             if (names is None or host.name in names) and unstarted and not host.ended:
                 self._end(host, classify(error, "launch/create"))
 
-    def _all_quiet(self) -> bool:
-        return all(host.ended or host.machine is None for host in self.hosts.values())
-
     def _abandon(self) -> None:
         """End what is under way on hosts that have not ended."""
         for host in self.hosts.values():
