@@ -38,6 +38,8 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
     request, settings = _launching.request_of(given)
     playbook = start.check(settings)
     with Ledger() as ledger:
+        if ledger.note:
+            click.echo(f"note: {ledger.note}", err=True)
         source = start.provider(given["kind"], request, ledger=ledger, settle=settings.settle)
         request, unknown = _launching.with_address(source, request, needed=not dry_run)
         plan = source.plan(request)

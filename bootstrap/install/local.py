@@ -207,6 +207,8 @@ class _Run:
         if not done.ok:
             self.screen.warn(f"the run is not in the ledger: {done.tail}")
             return None
+        for line in done.stderr.splitlines():
+            self.screen.warn(line)
         return done.stdout.strip()
 
     def _program(self, name: str) -> Path:

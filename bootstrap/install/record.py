@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         home.root.mkdir(parents=True, exist_ok=True)
         home.events.write_text(text)
         with Ledger() as ledger:
+            if ledger.note:
+                sys.stderr.write(f"{ledger.note}\n")
             begun = stream[0].instant.wall if stream else None
             run = ledger.start_run("local", options.command, started_wall=begun)
             host = ledger.add_host(run, platform.node() or "local", options.distro)

@@ -34,7 +34,7 @@ class Ledger:
     def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
         """Open the ledger at `path`, made if it is not there (`read_only`: an absent one reads as empty).
 
-        A damaged file is set aside under another name and a new ledger begun, which `set_aside` then tells;
+        A damaged file is set aside under another name and a new ledger begun, which `set_aside` and `note` then tell;
         a reader leaves it where it is and raises. Raises LedgerError when the ledger cannot be opened, or was
         written by a newer version of this tool.
         """
@@ -45,6 +45,13 @@ class Ledger:
             self._db = files.open_for_reading(self.path)
         else:
             self._db, self.set_aside = files.open_for_writing(self.path)
+
+    @property
+    def note(self) -> str | None:
+        """What whoever opened it should be told, if anything."""
+        if self.set_aside is None:
+            return None
+        return f"the ledger {self.path} was damaged: it is {self.set_aside} now, and a new one was begun"
 
     def __enter__(self) -> Ledger:
         return self

@@ -175,7 +175,10 @@ def test_a_run_is_recorded_from_its_first_moment_with_what_was_asked_for(
     events = [Event(moment, "start", {"phase": "install"}), Event(moment, "end", {"phase": "install", "status": "ok"})]
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{event.to_json()}\n" for event in events)))
     asked = Options(prefix=Prefix(tmp_path), first_checkpoint=True, iterations=20, torch_index="https://u:secret@x/")
+    (tmp_path / "state" / "charrnn-bootstrap").mkdir(parents=True)
+    (tmp_path / "state" / "charrnn-bootstrap" / "ledger.sqlite").write_text("no database" * 100)
     assert record.main(["--distro", "debian", "--", "bootstrap.sh", *asked.arguments()]) == 0
+    assert "ledger.sqlite was damaged: it is " in capsys.readouterr().err
     with Ledger() as ledger:
         (row,) = ledger.rows("SELECT started_wall, command FROM runs")
     assert row["started_wall"] == moment.wall

@@ -79,6 +79,22 @@ def test_an_earlier_install_is_not_taken_for_this_runs(tmp_path: Path, monkeypat
             assert [tuple(row) for row in ledger.rows(query)] == phases
 
 
+def test_a_damaged_ledger_that_is_set_aside_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    path = tmp_path / "charrnn-bootstrap" / "ledger.sqlite"
+    path.parent.mkdir()
+    path.write_text("no database" * 100)
+    assert cli.run(["launch", "--provider", "local", "--dry-run"]) == 0
+    (kept,) = path.parent.glob("ledger.sqlite.damaged-*")
+    assert (
+        capsys.readouterr().err == f"note: the ledger {path} was damaged: it is {kept} now, and a new one was begun\n"
+    )
+    assert cli.run(["launch", "--provider", "local", "--dry-run"]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_ctrl_c_stops_the_command(tmp_path: Path) -> None:
     playbook = tmp_path / "p.yml"
     playbook.write_text("title: t\nsteps:\n  - {phase: long, run: 'echo $$ >pid; echo started; exec sleep 600'}\n")
