@@ -101,6 +101,14 @@ def test_ctrl_c_while_it_is_imported_is_no_traceback(line: str, module: str, tmp
     assert done.stderr.strip() in ("", f"{program}: interrupted")
 
 
+def test_what_is_to_be_typed_with_sudo_has_its_path() -> None:
+    """On Red Hat's relatives sudo does not look into /usr/local/bin."""
+    checkout = Path(__file__).resolve().parents[2]
+    told = [checkout / "bootstrap.sh", checkout / "README.md"]
+    told += [path for folder in ("docs", "bootstrap", "charrnn") for path in (checkout / folder).rglob("*.[mp][dy]")]
+    assert [str(path) for path in told if "sudo charrnn" in path.read_text()] == []
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_serves_both_programs(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["completion", shell]) == 0
