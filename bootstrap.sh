@@ -781,16 +781,18 @@ show_plan() {
 uninstall() {
     local link
     [ -e "$PREFIX/receipt.json" ] || die 2 "nothing of ours is in $PREFIX (it has no receipt.json)"
-    if [ -x "$PREFIX/venv/bin/python" ] && "$PREFIX/venv/bin/python" -c 'import bootstrap.commands.uninstall' 2>/dev/null; then
+    # -I: not the checkout that one may stand in.
+    if [ -x "$PREFIX/venv/bin/charrnn-bootstrap" ] && "$PREFIX/venv/bin/python" -I -c 'import bootstrap.commands.uninstall' 2>/dev/null; then
         exec "$PREFIX/venv/bin/charrnn-bootstrap" uninstall --prefix "$PREFIX" "$@"
     fi
     # The install was cut before it could remove itself: there is nothing yet but the prefix and, perhaps, the links.
+    [ -z "$DRY" ] || { say "This would remove $PREFIX, an unfinished install."; return; }
     [ -n "$YES" ] || die 2 "this would remove $PREFIX, an unfinished install; say --uninstall --yes"
     for link in charrnn charrnn-bootstrap; do
         [[ $(readlink "/usr/local/bin/$link" 2>/dev/null) != "$PREFIX/"* ]] || rm -f "/usr/local/bin/$link"
     done
     swapoff "$PREFIX/swapfile" 2>/dev/null
-    for link in venv python state cache tmp log corpora events.jsonl swapfile threads.json receipt.json; do rm -rf "${PREFIX:?}/$link"; done
+    for link in venv python state cache tmp log corpora events.jsonl swapfile swapfile.part threads.json .receipt.part receipt.json; do rm -rf "${PREFIX:?}/$link"; done
     rmdir "$PREFIX" 2>/dev/null || warn "$PREFIX holds files that are not ours; they stay"
     LOG=''; say "Removed the unfinished install in $PREFIX."
 }

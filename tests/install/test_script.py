@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import venv
 from pathlib import Path
 
+import click
 import pytest
 
 from bootstrap import distros, resources
 from bootstrap.errors import UnsupportedSystemError, UsageError
 from bootstrap.install import dist, shell_block
+from bootstrap.install.execute import OURS
 from bootstrap.system import os_release
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -182,6 +185,42 @@ def test_every_tool_for_a_sha256_comes_to_the_same(tool: str, tmp_path: Path) ->
     for expected, code in ((right, 0), (right.replace("e", "f"), 5)):
         setup = f"have() {{ [ $1 = {tool} ]; }}; PYTHON='' LOG='' OPEN='' SOURCE={file}\n"
         assert functions(f"{setup}verify_sha256 {file} {expected}").returncode == code
+
+
+class TestUninstall:
+    """Of an install that was cut before it could remove itself."""
+
+    def remove(self, prefix: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return functions(f"PREFIX={prefix} LOG='' DRY='' YES=''; {' '.join(arguments)} uninstall")
+
+    @pytest.fixture
+    def prefix(self, tmp_path: Path) -> Path:
+        made = tmp_path / "stack"
+        made.mkdir()
+        for name in OURS:
+            (made / name).touch()
+        return made
+
+    def test_a_dry_run_removes_nothing(self, prefix: Path) -> None:
+        done = self.remove(prefix, "YES=--yes", "DRY=--dry-run")
+        assert (done.returncode, done.stdout) == (0, f"This would remove {prefix}, an unfinished install.\n")
+        assert {path.name for path in prefix.iterdir()} == OURS
+
+    def test_all_that_an_install_makes_goes(self, prefix: Path) -> None:
+        done = self.remove(prefix, "YES=--yes")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not prefix.exists()
+
+    def test_a_checkout_is_not_taken_for_what_the_environment_lacks(
+        self, prefix: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (prefix / "venv").unlink()
+        venv.create(prefix / "venv", symlinks=True)
+        (library,) = (prefix / "venv" / "lib").glob("python*/site-packages")
+        shutil.copytree(Path(click.__file__).parent, library / "click")  # it was cut after this, before the project
+        monkeypatch.chdir(CHECKOUT)
+        assert self.remove(prefix, "YES=--yes").returncode == 0
+        assert not prefix.exists()
 
 
 class TestDist:
