@@ -169,7 +169,8 @@ class FirstStage:
             with self._steps.changing("project", mark):
                 self._run("uv", command, {**settings.uv_environment(), "UV_CACHE_DIR": str(self._prefix.cache)})
             if again is not None:  # torch rests on nothing of the project: a newer one leaves it as it is
-                (self._prefix.state / "torch").write_text(f"{again}\n")
+                mark, _, _ = again.partition(" ")  # older versions wrote the index, and its password, behind it
+                (self._prefix.state / "torch").write_text(f"{mark}\n")
         self._screen.row(
             "project", uptime() - started, f"charrnn-bootstrap and its pinned libraries, from {self._source}"
         )

@@ -137,10 +137,10 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
     choice = gpu.choose(options.accelerator, facts.gpus, facts.driver, VERSION)
     if choice.problem:
         raise UnsupportedSystemError(choice.problem, remedy="--accelerator cpu installs the CPU build")
-    mark = f"{VERSION}+{choice.build} {options.torch_index if options.torch_index is not None else '-'}"
+    mark = f"{VERSION}+{choice.build}"
     swap = swapping.decide(facts)
     steps, tools, warnings = _tools(facts, release, options, present.missing, gpu=choice.build != "cpu")
-    same = present.torch is not None and present.torch.partition(" ")[0] == mark.partition(" ")[0]
+    same = present.torch == mark
     verify: Action = "unchanged" if same and present.verified else "do"
     links = "unchanged" if present.links else "do"
     programs = " and ".join(PROGRAMS)

@@ -153,12 +153,16 @@ def test_a_host_that_has_everything_gets_only_the_stack() -> None:
 
 
 def test_a_finished_install_has_nothing_to_do() -> None:
-    present = Present(torch="2.13.0+cpu -", verified="2.13.0+cpu", links=True, corpora=True)
+    present = Present(torch="2.13.0+cpu", verified="2.13.0+cpu", links=True, corpora=True)
     assert planned(present=present).unchanged
 
 
+def test_the_mark_of_torch_holds_nothing_of_the_index() -> None:
+    assert planned(torch_index="https://user:token@mirror.example/simple").torch_mark == "2.13.0+cpu"
+
+
 def test_a_gpu_that_has_appeared_changes_torch_and_asks_for_another_check() -> None:
-    present = Present(torch="2.13.0+cpu -", verified="2.13.0+cpu", links=True, corpora=True)
+    present = Present(torch="2.13.0+cpu", verified="2.13.0+cpu", links=True, corpora=True)
     facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),), driver=Driver("595.71.05", "/sys"))
     made = planned(facts, present)
     assert made["torch"].action == "do"
@@ -177,7 +181,7 @@ def test_missing_programs_become_packages_and_omitting_leaves_them_to_the_user()
 
 def test_what_no_repository_has_is_not_asked_for_again() -> None:
     bare = replace(HOST, commands=frozenset({"curl", "git"}))
-    done = Present(torch="2.13.0+cpu -", verified="2.13.0+cpu", links=True, corpora=True, missing=frozenset({"tmux"}))
+    done = Present(torch="2.13.0+cpu", verified="2.13.0+cpu", links=True, corpora=True, missing=frozenset({"tmux"}))
     assert planned(bare, done)["tools"].text == "tmux", "screen may serve instead"
     both = replace(done, missing=frozenset({"tmux", "screen"}))
     assert planned(bare, both).unchanged
