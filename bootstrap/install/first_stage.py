@@ -19,6 +19,7 @@ import sysconfig
 import time
 import venv
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -76,7 +77,7 @@ from pip._internal.cli.main import main
 listing = io.StringIO()
 with contextlib.redirect_stdout(listing):
     code = main(["config", "list"])
-with open(target, "w") as file:
+with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
     file.write(listing.getvalue() if code == 0 else "")
 bundle = next(filter(os.path.exists, sys.argv[4:]), None)
 if bundle and ".cert=" not in listing.getvalue():  # an old pip knows only its own certificates, not the system's
@@ -140,13 +141,12 @@ class FirstStage:
                 requirement,
                 *_CERTIFICATES,
             ]
-            if have:
-                self._run("pip", command)
-            else:
-                with self._steps.changing("uv", version):
+            try:
+                with nullcontext() if have else self._steps.changing("uv", version):
                     self._run("pip", command)
-        settings = pip_settings.parse(listing.read_text())
-        listing.unlink()  # it may hold credentials
+                settings = pip_settings.parse(listing.read_text())
+            finally:
+                listing.unlink(missing_ok=True)  # it may hold credentials
         self._screen.row("uv", uptime() - started, f"unchanged: {version}" if have else version)
         return settings
 

@@ -14,11 +14,13 @@ import pytest
 
 from bootstrap.clock import Instant
 from bootstrap.errors import BusyError, InstallError, UsageError
-from bootstrap.events import Event
-from bootstrap.install import lock, receipt, record, uninstall
+from bootstrap.events import Event, Recorder
+from bootstrap.install import first_stage, lock, receipt, record, uninstall
+from bootstrap.install.first_stage import FirstStage
 from bootstrap.install.paths import Prefix
 from bootstrap.install.plan import Options
 from bootstrap.install.receipt import Receipt
+from bootstrap.install.screen import Screen
 from bootstrap.install.state import Steps
 from bootstrap.ledger import Ledger
 
@@ -72,6 +74,32 @@ def test_a_reset_throws_the_environment_away_and_keeps_the_cache(prefix: Prefix)
     assert not prefix.venv.exists()
     assert prefix.cache.exists()
     assert Steps(prefix).cut() is None
+
+
+class TestPipSettings:
+    """What pip is told may hold passwords."""
+
+    @pytest.fixture(autouse=True)
+    def _pip(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://user:secret@pypi.example/simple")
+
+    def test_only_root_can_read_them(self, tmp_path: Path) -> None:
+        listing = tmp_path / "pip-config"
+        command = [sys.executable, "-I", "-c", first_stage._PIP, str(first_stage._pip_wheel()), str(listing), ""]
+        subprocess.run(command, check=True)
+        assert "secret" in listing.read_text()
+        assert listing.stat().st_mode & 0o777 == 0o600
+
+    def test_they_go_when_pip_fails(self, prefix: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        prefix.python.parent.mkdir(parents=True)
+        prefix.python.symlink_to(sys.executable)
+        prefix.tmp.mkdir()
+        stage = FirstStage(prefix, tmp_path, Screen(None), Recorder(lambda _: None))
+        with pytest.raises(InstallError, match="No matching distribution found for uv==0"):
+            stage._uv("0")
+        assert list(prefix.tmp.iterdir()) == []
 
 
 def test_the_receipt_is_read_as_it_was_written(prefix: Prefix) -> None:
