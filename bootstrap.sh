@@ -209,7 +209,7 @@ script_folder() {
 }
 
 as_root() {
-    local folder pass=() name arguments=''
+    local folder script name given arguments=''
     [ "$(id -u)" -ne 0 ] || return 0
     [ $# -eq 0 ] || arguments=$(printf ' %q' "$@")
     if ! folder=$(script_folder); then
@@ -218,13 +218,18 @@ as_root() {
         die 2 "must be root, and there is no sudo: su -c $(printf '%q' "$name | bash -s --$arguments")"
     fi
     have sudo || die 2 "must be root, and there is no sudo: su -c $(printf '%q' "bash $folder/$(basename "$0")$arguments")"
-    # sudo drops the environment; these are what the user may have set for us, empty or not.
-    while IFS= read -r name; do pass+=("$name=${!name}"); done < <(compgen -e | grep -E '^(CHARRNN_.*|PIP_.*|UV_.*|NO_COLOR|(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR))$')
-    # and root's pip would not read the user's own settings.
+    script=$folder/$(basename "$0")
+    [ -z "$REMOVE" ] || exec sudo -- bash "$script" "$@" # it asks on its standard input, and needs no variable
+    # root's pip would not read the user's own settings.
     for name in "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"; do
-        [ -z "${PIP_CONFIG_FILE+set}" ] && [ -r "$name" ] && pass+=("PIP_CONFIG_FILE=$name") && break
+        [ -n "${PIP_CONFIG_FILE+set}" ] || [ ! -r "$name" ] || export PIP_CONFIG_FILE="$name"
     done
-    exec sudo -- env ${pass[@]+"${pass[@]}"} bash "$folder/$(basename "$0")" "$@"
+    # and sudo drops the environment; these are what the user may have set for us, empty or not. Not among sudo's
+    # arguments, nor by --preserve-env: it logs both, everybody can list the first, and not every sudoers allows the second.
+    given=$(compgen -e | grep -E '^(CHARRNN_.*|PIP_.*|UV_.*|NO_COLOR|(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR))$' |
+        while IFS= read -r name; do printf 'export %s=%q\n' "$name" "${!name}"; done)
+    # shellcheck disable=SC2016  # root's shell expands it
+    exec sudo -- bash -c 'eval "$(cat)"; exec bash "$@" </dev/null' bash "$script" "$@" <<<"$given"
 }
 
 take_lock() {

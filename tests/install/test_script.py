@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -87,6 +88,33 @@ def test_another_shell_and_a_link_lead_to_the_same_script(tmp_path: Path) -> Non
     for command in (["sh", str(SCRIPT)], ["bash", str(link)], ["sh", str(link)]):
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout == run("--version").stdout
+
+
+def test_sudo_hands_the_environment_on_and_shows_it_to_nobody(tmp_path: Path) -> None:
+    """sudo's own words are in its log and in the list of processes; a variable may hold a password."""
+    stubs = {
+        "id": "echo 1000",
+        "sudo": f'printf "%s\\n" "$*" >{tmp_path}/seen; shift; exec env -i PATH={tmp_path}/root:/usr/bin:/bin "$@"',
+        "root/bash": '[ "$1" != -c ] || exec /bin/bash "$@"; env -0; printf "%s\\0" "$@"',  # root's: tells what it got
+    }
+    for name, text in stubs.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{text}\n")
+        path.chmod(0o755)
+    given = {
+        "PIP_INDEX_URL": "https://user:it's $secret@pypi.example/\nsimple",
+        "CHARRNN_TORCH_INDEX": "",
+        "no_proxy": "*",
+    }
+    environment = {**os.environ, **given, "PATH": f"{tmp_path}:{os.environ['PATH']}", "MINE": "stays"}
+    command = ["/bin/bash", str(SCRIPT), "--prefix", "/opt/x"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    got = done.stdout.split("\0")
+    assert {f"{name}={value}" for name, value in given.items()} <= set(got)
+    assert "MINE=stays" not in got
+    assert got[-4:] == [str(SCRIPT), "--prefix", "/opt/x", ""]
+    assert "secret" not in (tmp_path / "seen").read_text()
 
 
 def test_a_source_may_be_named_from_where_one_stands(tmp_path: Path) -> None:
