@@ -119,6 +119,7 @@ version() {
 
 # ---- telling
 
+plain() { sed -E 's#://[^/[:space:]]*@#://#g' <<<"$*"; } # without the passwords that URLs may hold
 say() { printf '%s\n' "$*"; [ -z "$LOG" ] || printf '%s\n' "$*" >>"$LOG"; }
 warn() { say "bootstrap.sh: warning: $*" >&2; }
 note() { [ -z "$LOG" ] || printf '%s\n' "$*" >>"$LOG"; }
@@ -165,7 +166,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # In the background, so that a signal to this script ends it at once.
 logged() {
     local limit=$1 code; shift
-    note "\$ $*"
+    note "\$ $(plain "$*")"
     timeout -k 10 "$limit" "$@" </dev/null >>"${LOG:-/dev/null}" 2>&1 9>&- &
     CHILD=$!
     wait "$CHILD"; code=$?
@@ -694,7 +695,7 @@ verify_sha256() { # FILE HEX
     elif [ -n "$PYTHON" ]; then sum=$("$PYTHON" -I -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())' <"$1")
     else die 5 "nothing here can check a sha256 (tried sha256sum, shasum, openssl), and nothing is installed unchecked"
     fi
-    [ "${sum%% *}" = "$2" ] || die 5 "$SOURCE is not what it should be: its sha256 is ${sum%% *}, expected $2. Nothing was installed from it"
+    [ "${sum%% *}" = "$2" ] || die 5 "$(plain "$SOURCE") is not what it should be: its sha256 is ${sum%% *}, expected $2. Nothing was installed from it"
 }
 
 download() { # URL FILE
@@ -702,8 +703,12 @@ download() { # URL FILE
     case $1 in https://*) https=(--proto '=https' --tlsv1.2) ;; esac
     if have curl; then logged 900 curl --fail --silent --show-error --location --retry 3 "${https[@]}" --output "$2" "$1"
     elif have wget; then logged 900 wget --no-verbose --tries=3 --output-document="$2" "$1"
-    else logged 900 "$PYTHON" -I -c 'import shutil, sys, urllib.request
-with urllib.request.urlopen(sys.argv[1], timeout=60) as answer, open(sys.argv[2], "wb") as file: shutil.copyfileobj(answer, file)' "$1" "$2"
+    else logged 900 "$PYTHON" -I -c 'import base64, shutil, sys, urllib.parse, urllib.request
+url = urllib.parse.urlsplit(sys.argv[1])
+who, _, host = url.netloc.rpartition("@")
+question = urllib.request.Request(url._replace(netloc=host).geturl())
+if who: question.add_unredirected_header("Authorization", "Basic " + base64.b64encode(urllib.parse.unquote(who).encode()).decode())
+with urllib.request.urlopen(question, timeout=60) as answer, open(sys.argv[2], "wb") as file: shutil.copyfileobj(answer, file)' "$1" "$2"
     fi
 }
 
@@ -745,11 +750,11 @@ fetch_source() {
     start=$(now); size=$(log_size)
     open_phase install/source network
     file=$WORK/$(basename "${SOURCE%%[?#]*}")
-    download "$SOURCE" "$file" || die 5 "cannot download $SOURCE: $(what_went_wrong "$size")"
+    download "$SOURCE" "$file" || die 5 "cannot download $(plain "$SOURCE"): $(what_went_wrong "$size")"
     verify_sha256 "$file" "$SHA256"
     FETCHED=$file
     close_phase ok
-    row source "$(since "$start")" "$SOURCE"
+    row source "$(since "$start")" "$(plain "$SOURCE")"
 }
 
 # Sets STAGE, what the first stage is imported from, and INSTALL, what uv installs.
@@ -773,7 +778,7 @@ show_plan() {
     if [ -n "$MANAGER" ]; then say "This is $DISTRO $RELEASE: packages come from $MANAGER."; else say "This distro is unknown."; fi
     say "bootstrap.sh would, in $PREFIX:"
     if [ -n "$OMIT" ]; then list_packages; else say "  packages      install what is missing of: ${REQUIRED:-(unknown)}, and a Python: ${PYTHONS:-(unknown)}"; fi
-    say "  source        take the project from $SOURCE"
+    say "  source        take the project from $(plain "$SOURCE")"
     [ -x "$PREFIX/venv/bin/python" ] || say "  python        make a virtual environment in $PREFIX/venv"
     say "  uv, project   install uv and the project with its pinned libraries into it"
     if [ -x "$PREFIX/venv/bin/charrnn-bootstrap" ]; then

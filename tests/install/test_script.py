@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import os
 import re
 import shutil
 import subprocess
+import sys
+import threading
 import venv
 from pathlib import Path
 
@@ -188,6 +192,40 @@ def test_versions_are_compared_as_versions() -> None:
         assert functions(f"older {old} {new}").returncode == 0
         assert functions(f"older {new} {old}").returncode == 1
         assert functions(f"older {new} {new}").returncode == 1
+
+
+@pytest.mark.parametrize("tool", ["curl", "wget", "python"])
+def test_a_sources_password_is_used_and_not_told(tool: str, tmp_path: Path) -> None:
+    if tool != "python" and not shutil.which(tool):
+        pytest.skip(f"no {tool} here")
+    asked: list[str | None] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            self.send_response(404 if asked[-1] else 401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = f"http://ada:p%40ss@127.0.0.1:{server.server_port}/x.whl"
+        script = f"""
+        have() {{ [ "$1" = {tool} ]; }}
+        PYTHON={sys.executable} LOG={tmp_path}/log OPEN='' CHILD='' FETCHED='' EVENTS='' WORK={tmp_path} SOURCE={source}
+        touch "$LOG"; fetch_source
+        """
+        done = functions(script)
+        server.shutdown()
+    assert done.returncode == 5
+    assert f"cannot download {source.replace('ada:p%40ss@', '')}: " in done.stderr
+    assert asked[-1] == "Basic " + base64.b64encode(b"ada:p@ss").decode()
+    told = done.stdout + done.stderr + (tmp_path / "log").read_text()
+    assert "404" in told
+    assert "p%40ss" not in told
 
 
 def test_a_file_that_nothing_can_check_is_refused(tmp_path: Path) -> None:
