@@ -342,7 +342,7 @@ libc() { getconf GNU_LIBC_VERSION 2>/dev/null || ldd --version 2>&1 | head -n 1;
 
 # What cannot work is said before anything is touched.
 preflight() {
-    local glibc free folder=$PREFIX
+    local glibc free need=$FREE_KIB size folder=$PREFIX
     [ "$(uname -s)" = Linux ] || unsupported "this is $(uname -s); the stack runs on Linux"
     [ -z "$REFUSE" ] || die 3 "$DISTRO is not supported: $REFUSE"
     glibc=$(libc)
@@ -357,7 +357,8 @@ preflight() {
     [ -w "$folder" ] || [ "$(id -u)" -ne 0 ] || die 2 "cannot write in $folder; give another --prefix" # --dry-run needs no root
     [ -e "$PREFIX/state/verified" ] && return
     free=$(df -Pk "$folder" | tail -n 1 | { read -r _ _ _ free _; echo "$free"; })
-    [ "${free:-0}" -ge "$FREE_KIB" ] || die 6 "only $((free / 1024)) MiB are free in $folder, and the install needs $((FREE_KIB / 1024)); make room, or give another --prefix"
+    while read -r size _; do need=$((need - size)); done < <(du -sk "$PREFIX"/{venv,python,cache} 2>/dev/null) # a cut run's
+    [ "${free:-0}" -ge "$need" ] || die 6 "only $((free / 1024)) MiB are free in $folder, and the install needs $((need / 1024)); make room, or give another --prefix"
 }
 
 # ---- packages

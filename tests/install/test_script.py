@@ -186,6 +186,21 @@ def test_a_stale_block_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFix
     assert script.read_text() == SCRIPT.read_text()
 
 
+def test_what_a_cut_run_has_put_there_needs_no_room_again(tmp_path: Path) -> None:
+    def look() -> subprocess.CompletedProcess[str]:
+        disk = "df() { printf 'head\\n- - - %d -\\n' $((FREE_KIB - 6144)); }"
+        return functions(f"{disk}; PREFIX={tmp_path} LOG='' REFUSE='' OPEN='' MANAGER=''; preflight")
+
+    (tmp_path / "receipt.json").touch()
+    refused = look()
+    assert refused.returncode == 6
+    assert f"only 2855 MiB are free in {tmp_path}, and the install needs 2861" in refused.stderr
+    for name in ("venv", "cache"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "libtorch.so").write_bytes(b"x" * (4 << 20))
+    assert look().returncode == 0
+
+
 def test_versions_are_compared_as_versions() -> None:
     pairs = [("2.9", "2.28"), ("2.26", "2.28"), ("15.6", "15.10")]
     for old, new in pairs:
