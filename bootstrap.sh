@@ -452,6 +452,9 @@ judge() {
         zypper-install-106) echo some; return ;;
         zypper-*-6) echo repositories; return ;;
         zypper-refresh-4) grep -q '^Some of the repositories have not been refreshed' <<<"$text" && { echo some; return; } ;;
+        apt-refresh-100) # one repository without a Release file, or unsigned: the others were read
+            if grep -Eq '^(Get|Hit):[0-9]' <<<"$text" && grep -Eq '^E: The repository .* (ha(s|ve) a Release file|is not signed)' <<<"$text" &&
+                ! grep -Eq "$(said disk)|$(said rights)|$(said locked)" <<<"$text"; then echo some; return; fi ;;
         apt-refresh-0)
             if grep -Eq '^(Get|Hit):[0-9]' <<<"$text"; then
                 if grep -Eq '^Err:[0-9]|Some index files failed' <<<"$text"; then echo some; else echo ok; fi
@@ -571,7 +574,10 @@ wait_for_repositories() {
         manager refresh && code=0 || code=$?
         WHY=$(judge refresh "$code" "$size")
         SAID=$(log_from "$size" | grep -E -m 1 'Failed to fetch|Could not resolve|[Cc]url.* error|Cannot (download|retrieve|prepare)|Valid metadata not found' || what_went_wrong "$size")
-        case $WHY in ok | some) end_countdown; close_phase ok; return 0 ;; esac
+        case $WHY in
+            ok | some) end_countdown; close_phase ok; return 0 ;;
+            disk | rights | killed) break ;;
+        esac
     done
     end_countdown
     close_phase failed
@@ -607,7 +613,12 @@ packages() {
     start=$(now)
     open_phase install/packages mixed
     attempt refresh
-    case $WHY in ok) ;; some) UNSURE=yes ;; *) wait_for_repositories || give_up_on_packages "${missing[@]}" ;; esac
+    case $WHY in
+        ok) ;;
+        some) UNSURE=yes ;;
+        disk | rights | killed) give_up_on_packages "${missing[@]}" ;;
+        *) wait_for_repositories || give_up_on_packages "${missing[@]}" ;;
+    esac
     for candidate in ${PYTHON:+-} $PYTHONS; do
         set --
         [ "$candidate" = - ] || { IFS=, read -r -a choices <<<"${candidate#*=}"; set -- "${choices[@]}"; }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _POLL = 1.0
 _BACKOFF = (2.0, 4.0, 8.0, 15.0, 30.0)
 _SOME_ANSWER = 60.0  # seconds to wait for the rest of the repositories, where some of them answer
+_FATAL = ("disk", "rights", "killed")  # the rest of the install would end by these too
 _ATTEMPTS = 3  # of what fails for a reason that may pass, the repositories apart: they have a time limit
 
 
@@ -97,25 +98,25 @@ class Executor:
     def execute(self, steps: Sequence[Step]) -> Outcome:
         """Run the steps. Raises PackageError or ResourceError when a required one fails for good.
 
-        Where the repositories hang and nothing is required, nothing is asked for: each package would hang as long.
+        Where the repositories fail and nothing is required, nothing is asked for: each package would fail or hang, too.
         """
         self._outcome, self._patience = Outcome(), None
         required = any(step.required for step in steps if step.phase != "refresh")
-        hung: Meaning | None = None
+        failed: Meaning | None = None
         for step in steps:
             if step.phase == "refresh":
-                hung = self._refresh_all(step, required=required)
-            elif hung is not None:
-                self._do_without(step, hung)
+                failed = self._refresh_all(step, required=required)
+            elif failed is not None:
+                self._do_without(step, failed)
             else:
                 self._install(step)
         return self._outcome
 
     def _refresh_all(self, step: Step, *, required: bool) -> Meaning | None:
-        """Read the repositories; return what is to be said where they hang and that may be."""
+        """Read the repositories; return what is to be said where they fail and that may be."""
         self._refresh = step
         found = self._attempt(step)
-        if found.verdict == "error" and (required or found.cause != "time"):
+        if found.verdict == "error" and (required or found.cause in _FATAL):
             raise _error(step, found)
         self._unsure = found if found.verdict != "success" else None
         if found.verdict == "retry":
@@ -252,7 +253,7 @@ class Executor:
             self._give_up(step, Meaning("error", found.cause, f"{found.message}; not installed", found.remedy, gone))
 
     def _give_up(self, step: Step, found: Meaning) -> None:
-        if step.required or found.cause in ("disk", "rights", "killed"):
+        if step.required or found.cause in _FATAL:
             raise _error(step, found)
         for other in step.otherwise:
             self._install(other)

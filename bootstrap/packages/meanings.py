@@ -125,6 +125,8 @@ _NAMES = re.compile(
     r"|No provider of '([^']+)' found|'([^']+)' not found in package names|Couldn't find any package by \w+ '([^']+)'"
     r"|No package (\S+) available"
 )
+_APT_ANSWER = re.compile(r"^(Get|Hit):\d", re.MULTILINE)
+_APT_REFUSES = re.compile(r"^E: The repository .* (ha(s|ve) a Release file|is not signed)", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -147,7 +149,10 @@ def meaning(kind: Kind, argv: Sequence[str], exit_code: int, output: str) -> Mea
         return _quiet_success(argv, text)
     if exit_code == 200 and kind == "dnf4":
         return Meaning("retry", "locked", "another process holds the package manager's lock", _WAIT)
-    return _by_words(text) or Meaning("error", "", _last_words(text, exit_code), "see the log")
+    words = _by_words(text)
+    if _APT_REFUSES.search(text) and _APT_ANSWER.search(text) and (not words or words.cause == "network"):
+        words = Meaning("warn", "network", "a repository has no signed Release file", _SOURCES)
+    return words or Meaning("error", "", _last_words(text, exit_code), "see the log")
 
 
 def _quiet_success(argv: Sequence[str], text: str) -> Meaning:
@@ -186,7 +191,7 @@ def _zypper(exit_code: int, text: str) -> Meaning:
 
 def _apt_update(text: str) -> Meaning:
     """Judge `apt-get update`, which ends with 0 though a repository, or every one, has not answered."""
-    if not re.search(r"^(Get|Hit):\d", text, re.MULTILINE):
+    if not _APT_ANSWER.search(text):
         failed = re.search(r"^(Err|Ign):\d", text, re.MULTILINE)
         if failed:
             return Meaning("retry", "network", "no repository answers", _SOURCES)

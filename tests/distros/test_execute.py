@@ -206,6 +206,18 @@ def test_repositories_that_hang_end_only_what_is_required() -> None:
         World([HUNG]).executor().execute(plan.plan(DNF, [PYTHON], [TMUX, GIT]))
 
 
+def test_a_refresh_that_fails_ends_only_what_is_required_or_cannot_go_on() -> None:
+    broken = (100, "E: Malformed entry 1 in list file /etc/apt/sources.list (URI)")
+    done = World([broken]).executor(APT).execute(plan.plan(APT, [], [TMUX, GIT]))
+    assert [m.packages for m in done.missing] == [("tmux", "git")]
+    assert "Malformed entry" in done.missing[0].reason
+
+    with pytest.raises(PackageError, match="Malformed entry"):
+        World([broken]).executor(APT).execute(plan.plan(APT, [PYTHON]))
+    with pytest.raises(ResourceError, match="no space left on the disk"):
+        World([FULL]).executor(APT).execute(plan.plan(APT, [], [GIT]))
+
+
 def test_a_full_disk_is_not_retried() -> None:
     world = World([(0, ""), FULL])
 

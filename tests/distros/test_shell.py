@@ -41,6 +41,15 @@ def test_judge(path: Path, tmp_path: Path) -> None:
     assert judged == WORDS.get((case["verdict"], case["cause"]), case["cause"])
 
 
+@pytest.mark.parametrize(("cause", "code"), [("disk", "6"), ("killed", "6"), ("rights", "4"), ("network", "9")])
+def test_only_repositories_that_may_answer_yet_are_waited_for(cause: str, code: str) -> None:
+    stubs = f"attempt() {{ WHY={cause}; }}; wait_for_repositories() {{ exit 9; }}; manager_command() {{ :; }}"
+    unset = "PYTHON='' PREFIX=/nowhere REQUIRED='' PYTHONS='' LOG='' OPEN='' EVENTS='' SAID='' MANAGER=apt"
+    told = shell(f"{stubs}; first_boot() {{ :; }}; find_python() {{ false; }}; {unset}; (packages) 2>&1; echo $?")
+
+    assert told.splitlines()[-1] == code
+
+
 def test_every_file_names_a_release_in_the_script() -> None:
     table = shell("distro_table")
 
