@@ -659,11 +659,12 @@ managed_python() {
     row managed-python "$(since "$start")" "Python $version, brought by uv, in $PREFIX/python"
 }
 
-# fetch_uv FOLDER: uv out of its wheel, with the pip of a Python that may be too old for anything else.
+# fetch_uv FOLDER: uv out of its wheel, with the pip of a Python that may be too old for anything else, uv's wheel
+# included, though no Python runs it: so pip is told of a newer one, in the spelling that an old pip knows, too.
 fetch_uv() {
     local path=/usr/local/bin:/usr/bin:/bin
     logged 900 env PATH=$path TMPDIR="$PREFIX/tmp" python3 -m pip --disable-pip-version-check download --no-cache-dir --no-deps \
-        --only-binary=:all: --platform "manylinux2014_$(uname -m)" --dest "$1" "uv==$UV" &&
+        --only-binary=:all: --python-version 312 --platform "manylinux2014_$(uname -m)" --dest "$1" "uv==$UV" &&
         logged 120 env PATH=$path python3 -m zipfile -e "$(echo "$1"/uv-*.whl)" "$1" && chmod 755 "$1"/uv-*.data/scripts/uv
 }
 

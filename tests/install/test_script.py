@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import venv
+import zipfile
 from pathlib import Path
 
 import click
@@ -199,6 +200,26 @@ def test_what_a_cut_run_has_put_there_needs_no_room_again(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
         (tmp_path / name / "libtorch.so").write_bytes(b"x" * (4 << 20))
     assert look().returncode == 0
+
+
+def test_uv_comes_with_a_python_that_it_does_not_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = ["env", "PATH=/usr/local/bin:/usr/bin:/bin", "python3", "-m", "pip"]
+    if subprocess.run(system, capture_output=True, check=False).returncode:
+        pytest.skip("the system's python3 has no pip")
+    version, index = functions("echo $UV").stdout.strip(), tmp_path / "simple" / "uv"
+    index.mkdir(parents=True)
+    wheel = f"uv-{version}-py3-none-manylinux2014_{os.uname().machine}.whl"
+    with zipfile.ZipFile(index / wheel, "w") as archive:
+        archive.writestr(f"uv-{version}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: uv\nVersion: {version}\n")
+        archive.writestr(f"uv-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+        archive.writestr(f"uv-{version}.data/scripts/uv", "")
+    (index / "index.html").write_text(f'<a href="{wheel}" data-requires-python="==3.12.*">{wheel}</a>')
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", index.parent.as_uri())
+    (tmp_path / "tmp").mkdir()
+    fetch = functions(f"LOG={tmp_path}/log PREFIX={tmp_path} CHILD=''; fetch_uv {tmp_path}/uv")
+    assert fetch.returncode == 0, (tmp_path / "log").read_text()
+    assert os.access(tmp_path / "uv" / f"uv-{version}.data" / "scripts" / "uv", os.X_OK)
 
 
 def test_versions_are_compared_as_versions() -> None:
