@@ -6,7 +6,7 @@ import os
 import pwd
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +21,7 @@ from bootstrap.install.paths import DEFAULT_PREFIX, Home
 from bootstrap.install.receipt import Receipt
 from bootstrap.install.screen import Screen
 from bootstrap.system import facts as system
+from bootstrap.system import os_release
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -76,7 +77,6 @@ def install(options: Options, *, log: Path | None, started: float | None) -> int
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     with held():
-        planned = plan(options)
         user = caller()
         screen = Screen(log)
         stream = events.append_to(prefix.events)
@@ -86,14 +86,15 @@ def install(options: Options, *, log: Path | None, started: float | None) -> int
         begun = clock.uptime() if started is None else started
         if started is None:
             recorder.emit("start", phase=events.INSTALL, category="mixed")
-        run = _Run(options, planned, user, screen, recorder, begun)
+        run = _Run(options, user, screen, recorder, begun)
         try:
+            run.planned = plan(options)
             run.install()
         except BaseException as error:
             recorder.emit("end", phase=events.INSTALL, status="failed")
             run.failed(error)
             raise
-    if options.reboot and planned.plan.driver:
+    if options.reboot and run.planned.plan.driver:
         return run.reboot()
     return run.train() if options.first_checkpoint else run.close()
 
@@ -107,11 +108,11 @@ def caller() -> Account:
 @dataclass(slots=True)
 class _Run:
     options: Options
-    planned: Planned
     user: Account
     screen: Screen
     recorder: events.Recorder
     begun: float
+    planned: Planned = field(init=False)
 
     def install(self) -> None:
         """Carry the plan out, write the receipt, say what came of it."""
@@ -197,9 +198,8 @@ class _Run:
         """Put the run into the user's ledger; return its id. A ledger that fails never fails an install."""
         prefix = self.options.prefix
         stream = prefix.events.read_text() + "".join(f"{event.to_json()}\n" for event in more or [])
-        release = self.planned.release
         argv = [str(prefix.python), "-m", "bootstrap.install.record", "--status", status]
-        argv += ["--distro", release.distro if release else self.planned.facts.os.id]
+        argv += ["--distro", _distro()]
         argv += [f"--message={message}"] if message else []
         done = self._host().run(
             [*argv, "--", "bootstrap.sh", *self.options.arguments()], input=stream.encode(), timeout=60
@@ -222,6 +222,15 @@ def _nobody() -> Account:
     """Return the user that verification runs as where root itself called: the stack must serve others too."""
     entry = pwd.getpwnam("nobody")
     return Account("nobody", entry.pw_uid, entry.pw_gid, Path("/nonexistent"))
+
+
+def _distro() -> str:
+    """Return this machine's distro as we call it; by its own ID where it is unknown."""
+    found = os_release.read(Path("/"))
+    try:
+        return distros.match(found).release.distro
+    except UnsupportedSystemError:
+        return found.id
 
 
 def _existing(path: Path) -> Path:

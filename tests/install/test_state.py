@@ -8,14 +8,16 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bootstrap.clock import Instant
-from bootstrap.errors import BusyError, InstallError, UsageError
+from bootstrap.errors import BusyError, InstallError, UnsupportedSystemError, UsageError
 from bootstrap.events import Event, Recorder
-from bootstrap.install import first_stage, lock, receipt, record, uninstall
+from bootstrap.hosts.local import Account
+from bootstrap.install import first_stage, local, lock, receipt, record, uninstall
 from bootstrap.install.first_stage import FirstStage
 from bootstrap.install.paths import Prefix
 from bootstrap.install.plan import Options
@@ -215,6 +217,28 @@ def test_a_run_is_recorded_from_its_first_moment_with_what_was_asked_for(
     assert said[-2:] == ["--iterations", "20"]
     assert "secret" not in row["command"]
     assert Options().arguments() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an install is root's")
+def test_an_install_that_cannot_be_planned_is_logged_and_recorded_too(
+    prefix: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, log = tmp_path / "home", tmp_path / "log"
+    monkeypatch.setattr(local, "caller", lambda: Account("root", 0, 0, home))
+    monkeypatch.setattr(local, "held", nullcontext)  # this machine's own may be in use
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the tests keep theirs
+    prefix.python.parent.mkdir(parents=True)
+    prefix.python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    prefix.python.chmod(0o755)
+    with pytest.raises(UnsupportedSystemError, match="no NVIDIA GPU"):
+        local.install(Options(prefix, accelerator="cuda"), log=log, started=1.0)
+    assert "no NVIDIA GPU" in log.read_text()
+    assert capsys.readouterr().out == f"The log is {log}\n"
+    assert json.loads(prefix.events.read_text())["status"] == "failed"
+    with Ledger(next(home.rglob("*.sqlite*"))) as ledger:
+        (host,) = ledger.rows("SELECT status, failure_message FROM hosts")
+    assert host["status"] == "failed"
+    assert "no NVIDIA GPU" in host["failure_message"]
 
 
 def test_a_second_run_says_who_holds_the_lock(tmp_path: Path) -> None:
