@@ -10,6 +10,7 @@ same pip, 2.5 s less. (A pinned pip comes with the libraries, for fetching corpo
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import os
 import signal
@@ -19,12 +20,12 @@ import sysconfig
 import time
 import venv
 import zipfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from bootstrap.clock import uptime
-from bootstrap.errors import BootstrapError, InstallError
+from bootstrap.errors import BootstrapError, InstallError, ResourceError
 from bootstrap.events import Recorder, append_to
 from bootstrap.install import pip_settings
 from bootstrap.install.paths import Prefix
@@ -49,6 +50,7 @@ _IN_SOURCE = (
     "README.md",
     "LICENSE",
 )
+_SPACE = "free some space, then run this again"
 _PATIENCE = 900  # seconds for a step that downloads
 
 _CERTIFICATES = (  # Debian, Ubuntu, SUSE · Red Hat, Amazon · SUSE
@@ -201,12 +203,14 @@ class FirstStage:
             ) from error
         self._screen.note(done.stdout)
         if done.returncode == -signal.SIGKILL:
-            raise InstallError(
+            raise ResourceError(
                 f"{name} was killed, probably for want of memory", remedy="see dmesg; add memory or swap"
             )
         if done.returncode != 0:
-            seconds = time.monotonic() - started
-            raise InstallError(f"{name} failed after {seconds:.0f} s: {last_words(done.stdout)}")
+            message = f"{name} failed after {time.monotonic() - started:.0f} s: {last_words(done.stdout)}"
+            if "No space left on device" in done.stdout:
+                raise ResourceError(message, remedy=_SPACE)
+            raise InstallError(message)
 
 
 def fingerprint(source: Path) -> str:
@@ -286,11 +290,14 @@ def main(arguments: list[str] | None = None) -> int:
         FirstStage(prefix, options.source, screen, Recorder(append_to(prefix.events))).run()
     except BootstrapError as error:
         sys.stderr.write(f"bootstrap.sh: {error}\n")
-        screen.note(f"bootstrap.sh: {error}")
+        with suppress(OSError):  # the log's disk may be the full one
+            screen.note(f"bootstrap.sh: {error}")
         return error.exit_code
     except OSError as error:
-        sys.stderr.write(f"bootstrap.sh: {error.strerror}: {error.filename or prefix.root}\n")
-        return InstallError.exit_code
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = f" ({_SPACE})" if full else ""
+        sys.stderr.write(f"bootstrap.sh: {error.strerror}: {error.filename or prefix.root}{remedy}\n")
+        return (ResourceError if full else InstallError).exit_code
     except KeyboardInterrupt:
         return 130
     return 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bootstrap.clock import Instant
-from bootstrap.errors import BusyError, InstallError, UnsupportedSystemError, UsageError
+from bootstrap.errors import BusyError, InstallError, ResourceError, UnsupportedSystemError, UsageError
 from bootstrap.events import Event, Recorder
 from bootstrap.hosts.local import Account
 from bootstrap.install import first_stage, local, lock, receipt, record, uninstall
@@ -76,6 +76,28 @@ def test_a_reset_throws_the_environment_away_and_keeps_the_cache(prefix: Prefix)
     assert not prefix.venv.exists()
     assert prefix.cache.exists()
     assert Steps(prefix).cut() is None
+
+
+def test_a_tool_of_the_first_stage_that_lacks_memory_or_disk_is_told_apart(prefix: Prefix, tmp_path: Path) -> None:
+    stage = FirstStage(prefix, tmp_path, Screen(None), Recorder(lambda _: None))
+    prefix.tmp.mkdir()
+    with pytest.raises(ResourceError, match="uv was killed, probably for want of memory"):
+        stage._run("uv", ["sh", "-c", "kill -9 $$"])
+    with pytest.raises(ResourceError, match="free some space"):
+        stage._run("uv", ["dd", "if=/dev/zero", "of=/dev/full", "count=1"])
+    with pytest.raises(InstallError, match="uv failed after"):
+        stage._run("uv", ["false"])
+
+
+def test_a_disk_that_is_full_for_the_first_stage_itself_has_the_same_code(prefix: Prefix, tmp_path: Path) -> None:
+    (prefix.state / ".working").write_text("project")  # it says so at once, into the log
+    options = ["--prefix", str(prefix.root), "--source", str(tmp_path), "--log", "/dev/full"]
+    command = [sys.executable, "-m", "bootstrap.install.first_stage", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert (
+        done.stderr == f"bootstrap.sh: No space left on device: {prefix.root} (free some space, then run this again)\n"
+    )
 
 
 class TestPipSettings:
