@@ -72,6 +72,7 @@ def look(prefix: Prefix) -> Present:
         verified=steps.done("verified") if found.status == "complete" else None,
         links=ours,
         corpora=corpus_file(prefix).exists(),
+        gpu_usable=bool(found.torch.get("gpu_usable", True)),
         missing=frozenset(found.not_to_be_had(software.repositories(Path("/")))),
     )
 

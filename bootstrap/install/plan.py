@@ -73,6 +73,8 @@ class Present:
     verified: str | None = None
     links: bool = False
     corpora: bool = False
+    gpu_usable: bool = True
+    """False: when torch was last checked, it could not use a GPU."""
     missing: frozenset[str] = frozenset()
     """Packages that no repository had, where the repositories are still the same."""
 
@@ -141,7 +143,8 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
     swap = swapping.decide(facts)
     steps, tools, warnings = _tools(facts, release, options, present.missing, gpu=choice.build != "cpu")
     same = present.torch == mark
-    verify: Action = "unchanged" if same and present.verified else "do"
+    gpu_at_last = choice.build != "cpu" and not choice.driver_needed and not present.gpu_usable
+    verify: Action = "unchanged" if same and present.verified and not gpu_at_last else "do"
     links = "unchanged" if present.links else "do"
     programs = " and ".join(PROGRAMS)
     last = Phase(

@@ -200,6 +200,18 @@ def test_a_gpu_without_a_driver_gets_one_only_where_cuda_was_asked_for() -> None
         planned(facts, accelerator="cuda", omit_packages=True)
 
 
+def test_a_gpu_whose_driver_is_loaded_at_last_is_checked() -> None:
+    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),), kernel="6.1.0-1-amd64")
+    asked = planned(facts, accelerator="cuda")
+    done = Present(torch=asked.torch_mark, verified="2.13.0", links=True, corpora=True, gpu_usable=False)
+    assert planned(facts, done, accelerator="cuda")["verify"].action == "unchanged"
+    rebooted = replace(facts, driver=Driver("595.71.05", "/sys"))
+    again = planned(rebooted, done, accelerator="cuda")
+    assert (again["torch"].action, again["verify"].action) == ("unchanged", "do")
+    assert planned(rebooted, replace(done, gpu_usable=True), accelerator="cuda")["verify"].action == "unchanged"
+    assert planned(rebooted, replace(done, torch="2.13.0+cpu"), accelerator="cpu")["verify"].action == "unchanged"
+
+
 def test_cuda_without_a_gpu_is_refused() -> None:
     with pytest.raises(UnsupportedSystemError, match="no NVIDIA GPU"):
         planned(accelerator="cuda")

@@ -17,7 +17,7 @@ from bootstrap.clock import Instant
 from bootstrap.errors import BusyError, InstallError, ResourceError, UnsupportedSystemError, UsageError
 from bootstrap.events import Event, Recorder
 from bootstrap.hosts.local import Account
-from bootstrap.install import first_stage, local, lock, receipt, record, uninstall
+from bootstrap.install import execute, first_stage, local, lock, receipt, record, uninstall
 from bootstrap.install.first_stage import FirstStage
 from bootstrap.install.paths import Prefix
 from bootstrap.install.plan import Options
@@ -127,9 +127,16 @@ class TestPipSettings:
 
 
 def test_the_receipt_is_read_as_it_was_written(prefix: Prefix) -> None:
-    written = Receipt(str(prefix.root), status="complete", packages=["tmux"], seconds={"install": 12.5})
+    written = Receipt(
+        str(prefix.root),
+        status="complete",
+        packages=["tmux"],
+        torch={"gpu_usable": False},
+        seconds={"install": 12.5},
+    )
     receipt.write(prefix, written)
     assert receipt.read(prefix) == written
+    assert execute.look(prefix).gpu_usable is False
     assert [path.name for path in prefix.root.iterdir() if path.name.startswith(".")] == []
 
 
