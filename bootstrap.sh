@@ -210,7 +210,7 @@ script_folder() {
 }
 
 as_root() {
-    local folder script name given arguments=''
+    local folder script name arguments=''
     [ "$(id -u)" -ne 0 ] || return 0
     [ $# -eq 0 ] || arguments=$(printf ' %q' "$@")
     if ! folder=$(script_folder); then
@@ -227,10 +227,10 @@ as_root() {
     done
     # and sudo drops the environment; these are what the user may have set for us, empty or not. Not among sudo's
     # arguments, nor by --preserve-env: it logs both, everybody can list the first, and not every sudoers allows the second.
-    given=$(compgen -e | grep -E '^(CHARRNN_.*|PIP_.*|UV_.*|NO_COLOR|(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR))$' |
-        while IFS= read -r name; do printf 'export %s=%q\n' "$name" "${!name}"; done)
     # shellcheck disable=SC2016  # root's shell expands it
-    exec sudo -- bash -c 'eval "$(cat)"; exec bash "$@" </dev/null' bash "$script" "$@" <<<"$given"
+    exec sudo -- bash -c 'while IFS= read -r -d "" pair; do export "$pair"; done; exec bash "$@" </dev/null' bash "$script" "$@" < <(
+        compgen -e | grep -E '^(CHARRNN_.*|PIP_.*|UV_.*|NO_COLOR|(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR))$' |
+            while IFS= read -r name; do printf '%s=%s\0' "$name" "${!name}"; done)
 }
 
 take_lock() {
