@@ -3,7 +3,6 @@
 A callback changes nothing in a run: with or without it the parameters are the same to the bit.
 """
 
-import contextlib
 import json
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from charrnn import strain
 from charrnn.atomic import write_atomically
 from charrnn.errors import DiskError
+from charrnn.rows import JsonLines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -164,85 +164,6 @@ class Bar(Callback):
         """Leaves the bar as it stands."""
         if self._progress is not None:
             self._progress.stop()
-
-
-class JsonLines:
-    """A file of JSON objects, one a line, beside the checkpoints.
-
-    A run puts another run's file aside (metrics-1.jsonl and so on); a resumed one takes its own up again and drops
-    what was written after the iteration it goes on from, so that the file reads as if nothing had happened. Whose a
-    file is, its rows say (`run`).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._run = ""
-        self._file: IO[str] | None = None
-
-    def open(self, run: "Run") -> None:
-        """Makes the file ready for this run; raises DiskError."""
-        self._run = run.id
-        try:
-            if self.path.exists() and not (run.resumed and _writer(self.path) in (None, run.id)):
-                self._put_aside()
-            if run.resumed:
-                self._take_up(run)
-            self._file = self.path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise DiskError(f"{self.path} cannot be written: {error.strerror or error}") from error
-
-    def _put_aside(self) -> None:
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}")).exists():
-            number += 1
-        self.path.rename(aside)
-
-    def _take_up(self, run: "Run") -> None:
-        """Makes this run's rows up to where it goes on the content of the file, also where they were put aside."""
-        if not self.path.exists():
-            aside = self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}")
-            own = next((path for path in sorted(aside) if _writer(path) == run.id), None)
-            if own is None:
-                return
-            own.rename(self.path)
-        with self.path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-            kept = [line for line in file if (row := _row(line)) and row["iteration"] <= run.iteration]
-        write_atomically(self.path, "".join(kept).encode())
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Appends a row, at once visible to readers; raises DiskError."""
-        if self._file is None:
-            return
-        try:
-            self._file.write(json.dumps({"run": self._run, **row}, ensure_ascii=False) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise DiskError(
-                f"{self.path} cannot be written: {error.strerror or error}; the checkpoints are as they were"
-            ) from error
-
-    def close(self) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            # What is left in the buffer is what could not be written before, and that was reported then.
-            with contextlib.suppress(OSError):
-                self._file.close()
-            self._file = None
-
-
-def _row(line: str) -> dict[str, Any] | None:
-    """The row that a line holds; None for the half of a line at which a run was killed."""
-    try:
-        row = json.loads(line)
-        return row if line.endswith("\n") and isinstance(row["iteration"], int) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _writer(path: Path) -> str | None:
-    """The id of the run whose rows a file holds; None where it holds none."""
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        return next((str(row.get("run")) for line in file if (row := _row(line))), None)
 
 
 class Metrics(Callback):

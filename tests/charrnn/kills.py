@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import charrnn
-from charrnn import atomic, callbacks, checkpoint
+from charrnn import atomic, checkpoint, rows
 from charrnn.callbacks import Callback
 
 
@@ -73,9 +73,9 @@ def at_rename(due: Callable[[], bool], side: str) -> None:
 
 
 def at_row(due: Callable[[], bool]) -> None:
-    real = callbacks.JsonLines.write
+    real = rows.JsonLines.write
 
-    def write(self: callbacks.JsonLines, row: dict[str, Any]) -> None:
+    def write(self: rows.JsonLines, row: dict[str, Any]) -> None:
         if due():
             assert self._file is not None
             self._file.write(json.dumps(row)[:20])
@@ -83,7 +83,7 @@ def at_row(due: Callable[[], bool]) -> None:
             die()
         real(self, row)
 
-    callbacks.JsonLines.write = write  # type: ignore[method-assign] # the trap
+    rows.JsonLines.write = write  # type: ignore[method-assign] # the trap
 
 
 def child(action: Any) -> int:
@@ -105,13 +105,13 @@ def result(folder: Path) -> dict[str, Any]:
     digests = {}
     for name in ("model.safetensors", "training.safetensors"):
         digests[name] = hashlib.sha256((last / name).read_bytes()).hexdigest()
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    written = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     keys = ("iteration", "epoch", "train_loss", "val_loss", "learning_rate")
     return {
         "name": last.name,
         "files": digests,
         "history": checkpoint.load(last).history,
-        "rows": [[row.get(key) for key in keys] for row in rows],
+        "rows": [[row.get(key) for key in keys] for row in written],
         "left": sorted(path.name for path in folder.iterdir() if path.name.startswith(".partial")),
     }
 
