@@ -720,7 +720,7 @@ download() { # URL FILE
 url = urllib.parse.urlsplit(sys.argv[1])
 who, _, host = url.netloc.rpartition("@")
 question = urllib.request.Request(url._replace(netloc=host).geturl())
-if who: question.add_unredirected_header("Authorization", "Basic " + base64.b64encode(urllib.parse.unquote(who).encode()).decode())
+if who: question.add_unredirected_header("Authorization", "Basic " + base64.b64encode(":".join(map(urllib.parse.unquote, who.partition(":")[::2])).encode()).decode())
 with urllib.request.urlopen(question, timeout=60) as answer, open(sys.argv[2], "wb") as file: shutil.copyfileobj(answer, file)' "$1" "$2"
     fi
 }

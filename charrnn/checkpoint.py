@@ -242,8 +242,8 @@ def read_description(path: Path) -> dict[str, Any]:
 def run_of(path: Path) -> str | None:
     """The id of the run that wrote a checkpoint; None where it cannot be told."""
     try:
-        return str(read_description(path)["training_state"]["id"])
-    except (CheckpointError, KeyError, TypeError):
+        return str(read_description(path)["training_state"].get("id", ""))
+    except (CheckpointError, KeyError, AttributeError):
         return None
 
 

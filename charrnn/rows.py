@@ -88,4 +88,4 @@ def _row(line: str) -> dict[str, Any] | None:
 def _writer(path: Path) -> str | None:
     """The id of the run whose rows a file holds; None where it holds none."""
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        return next((str(row.get("run")) for line in file if (row := _row(line))), None)
+        return next((str(row.get("run", "")) for line in file if (row := _row(line))), None)

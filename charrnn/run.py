@@ -189,7 +189,7 @@ class Run:
                 setattr(self, name, figures[name])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint's training state does not fit: {error}") from error
-        self.id = str(figures.get("id", self.id))
+        self.id = str(figures.get("id", ""))  # runs of before there were ids have none
         self.written = list(self.written)
         self.history = list(checkpoint.history)
 

@@ -73,6 +73,7 @@ def look(prefix: Prefix) -> Present:
         links=ours,
         corpora=corpus_file(prefix).exists(),
         gpu_usable=bool(found.torch.get("gpu_usable", True)),
+        driver=found.facts.get("gpu.driver"),
         missing=frozenset(found.not_to_be_had(software.repositories(Path("/")))),
     )
 
@@ -216,9 +217,9 @@ class Installer:
         prefix, build = self._prefix, self.plan.torch.build
         listed = self.host.run([str(prefix.python), "-m", "pip", "config", "list"], timeout=_SHORT)
         settings = pip_settings.parse(listed.stdout if listed.ok else "")
-        env = {"UV_CACHE_DIR": str(prefix.cache), **settings.uv_environment()}
         tried: list[tuple[torch_build.Attempt, str]] = []
         for attempt in torch_build.attempts(build, self.options.torch_index, settings):
+            env = {"UV_CACHE_DIR": str(prefix.cache), **attempt.environment}
             command = torch_build.install_command(str(prefix.uv), str(prefix.python), attempt)
             if attempt.probe:
                 probe = torch_build.install_command(str(prefix.uv), str(prefix.python), attempt, dry_run=True)

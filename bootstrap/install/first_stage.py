@@ -50,6 +50,7 @@ _IN_SOURCE = (
     "README.md",
     "LICENSE",
 )
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPACE = "free some space, then run this again"
 _PATIENCE = 900  # seconds for a step that downloads
 
@@ -208,7 +209,7 @@ class FirstStage:
             )
         if done.returncode != 0:
             message = f"{name} failed after {time.monotonic() - started:.0f} s: {last_words(done.stdout)}"
-            if "No space left on device" in done.stdout:
+            if any(os.strerror(full) in done.stdout for full in _FULL):
                 raise ResourceError(message, remedy=_SPACE)
             raise InstallError(message)
 
@@ -294,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
             screen.note(f"bootstrap.sh: {error}")
         return error.exit_code
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in _FULL
         remedy = f" ({_SPACE})" if full else ""
         sys.stderr.write(f"bootstrap.sh: {error.strerror}: {error.filename or prefix.root}{remedy}\n")
         return (ResourceError if full else InstallError).exit_code

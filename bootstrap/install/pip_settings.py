@@ -35,30 +35,30 @@ class PipSettings:
         index = [] if self.no_index else [self.index_url or "https://pypi.org/simple"]
         return [without_credentials(place) for place in (*self.find_links, *index, *self.extra_index_urls)]
 
-    def uv_arguments(self, *, index: str | None = None) -> list[str]:
-        """Return uv's options for the same places; `index` replaces them all.
+    def uv_arguments(self) -> list[str]:
+        """Return uv's options for the same places, the indexes apart: `uv_environment` has those.
 
         pip takes the best version of all its indexes, uv by default only looks into the first that has the package.
         """
-        if index is not None:
-            return ["--default-index", index]
         arguments = [f"--find-links={place}" for place in self.find_links]
         if self.no_index:
             return [*arguments, "--no-index"]
-        if self.index_url:
-            arguments += ["--default-index", self.index_url]
-        for url in self.extra_index_urls:
-            arguments += ["--index", url]
         if self.extra_index_urls:
             arguments += ["--index-strategy", "unsafe-best-match"]
         return arguments
 
-    def uv_environment(self) -> dict[str, str]:
-        """Return the variables for what is no place: certificates, proxy, trust, patience.
+    def uv_environment(self, *, index: str | None = None) -> dict[str, str]:
+        """Return uv's variables: indexes, certificates, proxy, trust, patience; `index` replaces all indexes.
 
+        An index's URL may hold a password, and everybody can list the arguments of a process.
         Without a certificate file of pip's, uv trusts what the system trusts: a company's proxy is known there.
         """
         environment = {"SSL_CERT_FILE": self.cert} if self.cert else {"UV_SYSTEM_CERTS": "1"}
+        if index is not None:
+            environment["UV_DEFAULT_INDEX"] = index
+        elif not self.no_index:
+            indexes = {"UV_DEFAULT_INDEX": self.index_url, "UV_INDEX": " ".join(self.extra_index_urls)}
+            environment |= {name: value for name, value in indexes.items() if value}
         if self.proxy:
             environment |= {"HTTP_PROXY": self.proxy, "HTTPS_PROXY": self.proxy}
         if self.trusted_hosts:

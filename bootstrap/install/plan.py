@@ -75,6 +75,8 @@ class Present:
     corpora: bool = False
     gpu_usable: bool = True
     """False: when torch was last checked, it could not use a GPU."""
+    driver: str | None = None
+    """The version of the GPU's driver at that time."""
     missing: frozenset[str] = frozenset()
     """Packages that no repository had, where the repositories are still the same."""
 
@@ -143,7 +145,8 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
     swap = swapping.decide(facts)
     steps, tools, warnings = _tools(facts, release, options, present.missing, gpu=choice.build != "cpu")
     same = present.torch == mark
-    gpu_at_last = choice.build != "cpu" and not choice.driver_needed and not present.gpu_usable
+    other_driver = facts.driver is not None and facts.driver.version != present.driver
+    gpu_at_last = choice.build != "cpu" and not choice.driver_needed and not present.gpu_usable and other_driver
     verify: Action = "unchanged" if same and present.verified and not gpu_at_last else "do"
     links = "unchanged" if present.links else "do"
     programs = " and ".join(PROGRAMS)

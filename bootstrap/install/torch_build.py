@@ -11,7 +11,7 @@ Without a usable GPU it is the CPU build, 0.2 GB, never silently a CUDA build of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bootstrap.install.pip_settings import PipSettings, without_credentials
@@ -29,6 +29,7 @@ class Attempt:
 
     requirement: str
     arguments: tuple[str, ...]
+    environment: dict[str, str]
     where: str
     probe: bool = False
 
@@ -36,16 +37,16 @@ class Attempt:
 def attempts(build: str, index: str | None, settings: PipSettings) -> list[Attempt]:
     """Return the ways to try, in order, for a build (`cpu`, `cu130`); `index` None: the user named none."""
     dependencies = () if build == "cpu" else ("--index-strategy=unsafe-best-match",)
-    host = Attempt(f"torch=={VERSION}+{build}", (*settings.uv_arguments(), *dependencies), _words(settings))
+    everywhere = (*settings.uv_arguments(), *dependencies)
+    host = Attempt(f"torch=={VERSION}+{build}", everywhere, settings.uv_environment(), _words(settings))
     if index:
-        arguments = (*settings.uv_arguments(index=index), *dependencies)
-        return [Attempt(f"torch=={VERSION}", arguments, without_credentials(index), probe=build == "cpu")]
+        environment = settings.uv_environment(index=index)
+        where = without_credentials(index)
+        return [Attempt(f"torch=={VERSION}", dependencies, environment, where, probe=build == "cpu")]
     if index is not None:
-        either = Attempt(f"torch=={VERSION}", host.arguments, host.where, probe=build == "cpu")
-        return [host, either]
+        return [host, replace(host, requirement=f"torch=={VERSION}", probe=build == "cpu")]
     ours = f"{_INDEX}/{build}"
-    arguments = (*PipSettings().uv_arguments(index=ours), *dependencies)
-    named = Attempt(f"torch=={VERSION}", arguments, ours)
+    named = Attempt(f"torch=={VERSION}", dependencies, settings.uv_environment(index=ours), ours)
     return [host, named] if settings.names_a_source else [named]
 
 

@@ -34,16 +34,23 @@ tar -czf logs.tar.gz logs
 """
 
 
+_EVENTS = 'cat /proc/sys/kernel/random/boot_id; cat "$1" 2>/dev/null'
+
+
 def events(host: Host, begun: tuple[str, float]) -> list[Event]:
     """Read the stream of events that an install wrote on a host since a run `begun` there (its boot, seconds since it).
 
     Empty where there is none: what an earlier install wrote is not the run's. Raises HostError.
     """
-    path = Prefix(DEFAULT_PREFIX).events
-    read = host.run(["sh", "-c", 'cat "$1" 2>/dev/null', "sh", str(path)], timeout=60)
-    found = list(streams.parse(read.stdout.splitlines()))
+    read = host.run(["sh", "-c", _EVENTS, "sh", str(Prefix(DEFAULT_PREFIX).events)], timeout=60)
+    boot, *lines = read.stdout.splitlines() or [""]
+    found = list(streams.parse(lines))
     first = next((event.instant for event in found if event.event == "start"), None)
-    return found if first and first.boot == begun[0] and first.at >= begun[1] else []
+    if first is None:
+        return []
+    # A boot that followed the one in which the run began holds nothing older than the run.
+    own = first.at >= begun[1] if first.boot == begun[0] else first.boot == boot
+    return found if own else []
 
 
 def distro(host: Host) -> str:

@@ -23,7 +23,9 @@ _SIGNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ),
     (
         "disk",
-        re.compile(r"no space left|disk (is )?full|not enough (free )?(disk )?space|MiB are free", re.IGNORECASE),
+        re.compile(
+            r"no space left|quota exceeded|disk (is )?full|not enough (free )?(disk )?space|MiB are free", re.IGNORECASE
+        ),
         "give --volume-size more GiB",
     ),
     (

@@ -591,6 +591,22 @@ class TestTheFolder:
         charrnn.train(resume=tmp_path / "cv" / before[0])
         assert sorted(path.name for path in (tmp_path / "cv").glob("lm_*")) == before
 
+    def test_a_run_from_before_runs_had_ids_goes_on_in_its_own_files(self, corpus: Path, tmp_path: Path) -> None:
+        charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
+        names = sorted(path.name for path in (tmp_path / "cv").iterdir())
+        begin, _ = (name for name in names if name.startswith("lm_"))
+        for path in (tmp_path / "cv").glob("lm_*"):
+            older = load(path)
+            assert older.training_state is not None
+            del older.training_state["id"]
+            charrnn.save(path, older)
+        metrics = tmp_path / "cv" / "metrics.jsonl"
+        older_rows = [{key: row[key] for key in row if key != "run"} for row in rows(tmp_path / "cv")]
+        metrics.write_text("".join(json.dumps(row) + "\n" for row in older_rows))
+        charrnn.train(resume=tmp_path / "cv" / begin)
+        assert sorted(path.name for path in (tmp_path / "cv").iterdir()) == names
+        assert [row["iteration"] for row in rows(tmp_path / "cv")] == list(range(1, 21))
+
     def test_a_checkpoint_is_resumed_from_within(
         self, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

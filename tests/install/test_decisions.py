@@ -72,11 +72,14 @@ def test_pip_settings_are_read_and_handed_on() -> None:
     assert settings.find_links == ("/srv/wheels", "/srv/more")
     assert settings.uv_arguments() == [
         *("--find-links=/srv/wheels", "--find-links=/srv/more"),
-        *("--default-index", "https://other.example/simple"),
-        *("--index", "https://one.example/simple", "--index", "https://two.example/simple"),
         *("--index-strategy", "unsafe-best-match"),
     ]
-    assert settings.uv_environment() == {"SSL_CERT_FILE": "/etc/company.crt", "UV_HTTP_TIMEOUT": "180"}
+    assert settings.uv_environment() == {
+        "UV_DEFAULT_INDEX": "https://other.example/simple",
+        "UV_INDEX": "https://one.example/simple https://two.example/simple",
+        "SSL_CERT_FILE": "/etc/company.crt",
+        "UV_HTTP_TIMEOUT": "180",
+    }
 
 
 def test_an_environment_variable_wins_though_pip_lists_it_first() -> None:
@@ -101,7 +104,7 @@ class TestTorch:
 
     def test_a_plain_host_asks_only_the_index_of_cpu_builds(self) -> None:
         (only,) = torch_build.attempts("cpu", None, PipSettings())
-        assert only.arguments == ("--default-index", "https://download.pytorch.org/whl/cpu")
+        assert only.environment["UV_DEFAULT_INDEX"] == "https://download.pytorch.org/whl/cpu"
 
     def test_a_configured_host_is_asked_first_and_by_the_full_name(self) -> None:
         host, ours = torch_build.attempts("cpu", None, PipSettings(find_links=("/srv/wheels",)))
@@ -110,20 +113,23 @@ class TestTorch:
         assert "download.pytorch.org" in ours.where
 
     def test_a_named_index_is_the_only_one(self) -> None:
-        (only,) = torch_build.attempts("cpu", "https://me:pw@mirror.example/cpu", PipSettings(find_links=("/srv",)))
-        assert only.arguments == ("--default-index", "https://me:pw@mirror.example/cpu")
+        settings = PipSettings(find_links=("/srv",), extra_index_urls=("https://other.example",))
+        (only,) = torch_build.attempts("cpu", "https://me:pw@mirror.example/cpu", settings)
+        assert only.arguments == ()  # everybody can list them
+        assert only.environment["UV_DEFAULT_INDEX"] == "https://me:pw@mirror.example/cpu"
+        assert "UV_INDEX" not in only.environment
         assert only.where == "https://mirror.example/cpu"
         assert only.probe
 
     def test_set_but_empty_names_no_index_of_ours_and_still_looks_before_it_takes(self) -> None:
         attempts = torch_build.attempts("cpu", "", PipSettings(index_url="https://pypi.example/simple"))
         assert [attempt.requirement for attempt in attempts] == ["torch==2.13.0+cpu", "torch==2.13.0"]
-        assert not any("download.pytorch.org" in word for attempt in attempts for word in attempt.arguments)
+        assert not any("download.pytorch.org" in word for attempt in attempts for word in attempt.environment.values())
         assert attempts[-1].probe
 
     def test_a_cuda_build_comes_from_its_own_index(self) -> None:
         (only,) = torch_build.attempts("cu130", None, PipSettings())
-        assert "https://download.pytorch.org/whl/cu130" in only.arguments
+        assert only.environment["UV_DEFAULT_INDEX"] == "https://download.pytorch.org/whl/cu130"
         assert not only.probe
 
     def test_a_cuda_build_is_recognised_before_it_is_downloaded(self) -> None:
@@ -208,6 +214,9 @@ def test_a_gpu_whose_driver_is_loaded_at_last_is_checked() -> None:
     rebooted = replace(facts, driver=Driver("595.71.05", "/sys"))
     again = planned(rebooted, done, accelerator="cuda")
     assert (again["torch"].action, again["verify"].action) == ("unchanged", "do")
+    # Checked with that driver, and still no GPU (a container without its device, say): nothing has changed since.
+    checked = replace(done, driver="595.71.05")
+    assert planned(rebooted, checked, accelerator="cuda")["verify"].action == "unchanged"
     assert planned(rebooted, replace(done, gpu_usable=True), accelerator="cuda")["verify"].action == "unchanged"
     assert planned(rebooted, replace(done, torch="2.13.0+cpu"), accelerator="cpu")["verify"].action == "unchanged"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import cli
 from bootstrap.events import Recorder, append_to
+from bootstrap.hosts.local import LocalHost
 from bootstrap.launch import collect
 from bootstrap.ledger import Ledger
 from tests.launch.conftest import COMMAND
@@ -77,6 +78,7 @@ def test_an_earlier_install_is_not_taken_for_this_runs(tmp_path: Path, monkeypat
         with Ledger(read_only=True) as ledger:
             query = "SELECT path, status FROM phases WHERE source = 'host' AND host_id = (SELECT max(id) FROM hosts)"
             assert [tuple(row) for row in ledger.rows(query)] == phases
+    assert collect.events(LocalHost("h"), ("the boot before, in which the run began", 9e9))
 
 
 def test_a_damaged_ledger_that_is_set_aside_is_said(
