@@ -239,12 +239,14 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
-def run_of(path: Path) -> str | None:
-    """The id of the run that wrote a checkpoint; None where it cannot be told."""
+def is_of(path: Path, run: str, options: dict[str, Any], corpus: dict[str, Any]) -> bool:
+    """Whether a checkpoint is of the run with that id, or of one that it repeats: the same options, the same text."""
     try:
-        return str(read_description(path)["training_state"].get("id", ""))
+        found = read_description(path)
+        own = str(found["training_state"].get("id", "")) == run
     except (CheckpointError, KeyError, AttributeError):
-        return None
+        return False
+    return own or (found["options"], found["corpus"]) == (json.loads(json.dumps(options)), corpus)
 
 
 def _refuse_other_kinds(path: Path) -> None:

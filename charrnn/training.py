@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -206,8 +206,9 @@ class Trainer:
 
     def _free(self, name: str) -> str:
         """The name, or with a number behind it where a checkpoint of another run has it."""
-        number, free = 1, name
-        while (place := self.run.directory / free).exists() and checkpoints.run_of(place) != self.run.id:
+        run, number, free = self.run, 1, name
+        described = run.id, asdict(run.options), run.corpus
+        while (place := run.directory / free).exists() and not checkpoints.is_of(place, *described):
             number += 1
             free = f"{name}-{number}"
         return free

@@ -585,6 +585,13 @@ class TestTheFolder:
         again = charrnn.train(resume=one, should_stop=_after(0))
         assert again.checkpoint == one
 
+    def test_a_run_that_repeats_another_replaces_its_checkpoints(self, corpus: Path, tmp_path: Path) -> None:
+        names = []
+        for _ in range(2):
+            charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
+            names.append(sorted(path.name for path in (tmp_path / "cv").glob("lm_*")))
+        assert names[0] == names[1]
+
     def test_a_run_that_writes_a_checkpoint_again_replaces_its_own(self, corpus: Path, tmp_path: Path) -> None:
         charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
         before = sorted(path.name for path in (tmp_path / "cv").glob("lm_*"))
