@@ -94,6 +94,14 @@ def match(os_release: OsRelease, distros: dict[str, Distro] | None = None) -> Ma
     )
 
 
+def name_of(os_release: OsRelease) -> str:
+    """Return what a machine is called here: the name of its distro, else its own ID."""
+    try:
+        return match(os_release).distro.name
+    except UnsupportedSystemError:
+        return os_release.id or "unknown"
+
+
 def find(name: str, distros: dict[str, Distro] | None = None) -> Release:
     """Return the release that the command line names: `ubuntu` (the default one) or `ubuntu:22.04`."""
     known = load_all() if distros is None else distros

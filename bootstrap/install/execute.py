@@ -16,7 +16,7 @@ from bootstrap.errors import InstallError, ResourceError
 from bootstrap.hosts.base import TIMED_OUT, CommandError
 from bootstrap.hosts.local import LocalHost, account
 from bootstrap.install import pip_settings, receipt, torch_build
-from bootstrap.install.first_stage import last_words
+from bootstrap.install.first_stage import disk_is_full, last_words
 from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
 from bootstrap.install.plan import CORPUS, Options, Plan, Present, corpus_file
 from bootstrap.install.receipt import Receipt
@@ -231,7 +231,7 @@ class Installer:
                 result = self._call(command, env, timeout=_DOWNLOAD)
                 if not result.ok:
                     Steps(prefix).abandon()
-                    if "No space left on device" in result.stdout + result.stderr:  # another source needs as much
+                    if disk_is_full(result.stdout + result.stderr):  # another source needs as much
                         raise ResourceError(
                             f"the disk is full: torch needs about 1 GB more in {prefix.root}",
                             remedy="free some space, then run the same command again",

@@ -209,7 +209,7 @@ class FirstStage:
             )
         if done.returncode != 0:
             message = f"{name} failed after {time.monotonic() - started:.0f} s: {last_words(done.stdout)}"
-            if any(os.strerror(full) in done.stdout for full in _FULL):
+            if disk_is_full(done.stdout):
                 raise ResourceError(message, remedy=_SPACE)
             raise InstallError(message)
 
@@ -271,6 +271,11 @@ def last_words(output: str) -> str:
     words = (telling or lines or ["it said nothing"])[-1]
     reasons = [reason for sign, reason in _REASONS.items() if sign in output and sign not in words]
     return f"{words}: {reasons[0]}" if reasons else words
+
+
+def disk_is_full(output: str) -> bool:
+    """Say whether a tool's output tells of a full disk, or of a quota that is used up."""
+    return any(os.strerror(full) in output for full in _FULL)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

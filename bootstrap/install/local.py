@@ -199,7 +199,7 @@ class _Run:
         prefix = self.options.prefix
         stream = prefix.events.read_text() + "".join(f"{event.to_json()}\n" for event in more or [])
         argv = [str(prefix.python), "-m", "bootstrap.install.record", "--status", status]
-        argv += ["--distro", _distro()]
+        argv += ["--distro", distros.name_of(os_release.read(Path("/")))]
         argv += [f"--message={message}"] if message else []
         done = self._host().run(
             [*argv, "--", "bootstrap.sh", *self.options.arguments()], input=stream.encode(), timeout=60
@@ -222,15 +222,6 @@ def _nobody() -> Account:
     """Return the user that verification runs as where root itself called: the stack must serve others too."""
     entry = pwd.getpwnam("nobody")
     return Account("nobody", entry.pw_uid, entry.pw_gid, Path("/nonexistent"))
-
-
-def _distro() -> str:
-    """Return this machine's distro as we call it; by its own ID where it is unknown."""
-    found = os_release.read(Path("/"))
-    try:
-        return distros.match(found).release.distro
-    except UnsupportedSystemError:
-        return found.id
 
 
 def _existing(path: Path) -> Path:

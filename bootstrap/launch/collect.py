@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap import distros
 from bootstrap import events as streams
-from bootstrap.errors import HostError, UnsupportedSystemError
+from bootstrap.errors import HostError
 from bootstrap.install.paths import DEFAULT_PREFIX, Prefix
 from bootstrap.playbook.run import FOLDER
 from bootstrap.system import os_release
@@ -55,11 +55,7 @@ def events(host: Host, begun: tuple[str, float]) -> list[Event]:
 
 def distro(host: Host) -> str:
     """Ask a host what it is: the name of its distro here, else its own ID. Raises HostError."""
-    found = os_release.parse(host.run(["cat", "/etc/os-release"], timeout=60).stdout)
-    try:
-        return distros.match(found).distro.name
-    except UnsupportedSystemError:
-        return found.id or "unknown"
+    return distros.name_of(os_release.parse(host.run(["cat", "/etc/os-release"], timeout=60).stdout))
 
 
 def merged(installed: list[Event], steps: list[Event]) -> list[Event]:
