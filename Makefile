@@ -30,6 +30,8 @@ docs: $(VENV)/.complete ## Write the generated parts of the documentation and of
 	$(BIN)/python -m bootstrap.install.shell_block --write
 	$(BIN)/python -m charrnn.flag_table >$(VENV)/flags.part
 	mv $(VENV)/flags.part docs/flags.md
+	$(BIN)/python -m bootstrap.build.reference --write
+	$(BIN)/python -m tests.lab.matrix --write
 
 pins: $(VENV)/.complete ## Pin anew what hosts get
 	{ echo "# Written by \`make pins\` from requirements.in: everything that a host gets, torch apart."; \
