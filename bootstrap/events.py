@@ -20,20 +20,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bootstrap import clock
+from bootstrap.phases import FIRST_CHECKPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-Category = Literal["wait", "network", "disk", "compute", "mixed"]
+    from bootstrap.phases import Category
+
 Status = Literal["ok", "failed", "skipped", "unchanged"]
-CATEGORIES: tuple[Category, ...] = ("wait", "network", "disk", "compute", "mixed")
-
-INSTALL = "install"
-"""From the first line of `bootstrap.sh` to the verified stack: the install time."""
-
-FIRST_CHECKPOINT = "first-checkpoint"
-"""From the training command to the first checkpoint renamed into place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bootstrap.distro_schema import Release
-    from bootstrap.events import Category, Outcome, Recorder
+    from bootstrap.events import Outcome, Recorder
     from bootstrap.hosts.base import Result
     from bootstrap.hosts.local import Account
     from bootstrap.install.screen import Screen
     from bootstrap.packages.base import Step
     from bootstrap.packages.execute import Outcome as Managed
+    from bootstrap.phases import Category
     from bootstrap.system.facts import Facts
 
 _DOWNLOAD = 1800  # seconds for a step that downloads

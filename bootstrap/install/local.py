@@ -20,6 +20,7 @@ from bootstrap.install.lock import held
 from bootstrap.install.paths import DEFAULT_PREFIX, Home
 from bootstrap.install.receipt import Receipt
 from bootstrap.install.screen import Screen
+from bootstrap.phases import INSTALL
 from bootstrap.system import facts as system
 from bootstrap.system import os_release
 
@@ -85,13 +86,13 @@ def install(options: Options, *, log: Path | None, started: float | None) -> int
         recorder = events.Recorder(stream)
         begun = clock.uptime() if started is None else started
         if started is None:
-            recorder.emit("start", phase=events.INSTALL, category="mixed")
+            recorder.emit("start", phase=INSTALL, category="mixed")
         run = _Run(options, user, screen, recorder, begun)
         try:
             run.planned = plan(options)
             run.install()
         except BaseException as error:
-            recorder.emit("end", phase=events.INSTALL, status="failed")
+            recorder.emit("end", phase=INSTALL, status="failed")
             run.failed(error)
             raise
     if options.reboot and run.planned.plan.driver:
@@ -127,7 +128,7 @@ class _Run:
         )
         installer.run()
         status = "unchanged" if plan.unchanged else "ok"
-        self.recorder.emit("end", phase=events.INSTALL, status=status)
+        self.recorder.emit("end", phase=INSTALL, status=status)
         if plan.unchanged:
             execute.tidy(prefix)
             self.screen.say(f"Nothing changed: {prefix.root} is as it should be ({self._seconds():.1f} s).")

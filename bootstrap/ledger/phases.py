@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.events import CATEGORIES
+from bootstrap.phases import CATEGORIES
 
 if TYPE_CHECKING:
     import sqlite3

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootstrap.errors import UsageError
-from bootstrap.events import FIRST_CHECKPOINT, INSTALL
+from bootstrap.phases import FIRST_CHECKPOINT, INSTALL
 from bootstrap.report import spending
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.events import FIRST_CHECKPOINT, INSTALL
+from bootstrap.phases import FIRST_CHECKPOINT, INSTALL, PHASES
 from bootstrap.report.data import FROM_LAUNCH
 
 if TYPE_CHECKING:
@@ -22,41 +22,8 @@ CATEGORIES = {
     "mixed": "not taken apart",
 }
 
-_KINDS = {"wait": "waiting in", "network": "on the network in", "disk": "on the disk in", "compute": "computing in"}
-
-# What a host was doing in a phase, as it follows "38 s of it". Paths that are not here are named as they are.
-_DOING = {
-    "launch/create": "waiting for the cloud to create the host",
-    "launch/boot": "waiting for the host to boot",
-    "launch/ssh": "waiting for SSH",
-    "launch/upload": "uploading the installer",
-    "cloud-init": "waiting for cloud-init",
-    "install/first-boot": "waiting for the first boot to finish",
-    "install/packages/lock": "waiting for the package manager's lock",
-    "install/packages/repositories": "waiting for the repository metadata",
-    "install/packages/refresh": "downloading the repository metadata",
-    "install/packages/install": "installing system packages",
-    "install/tools/lock": "waiting for the package manager's lock before the tools",
-    "install/tools/repositories": "waiting for the repository metadata of the tools",
-    "install/tools/refresh": "downloading the repository metadata for the tools",
-    "install/tools/install": "installing the tools (tmux, git, a compiler)",
-    "install/python": "making the Python environment",
-    "install/uv": "fetching uv",
-    "install/torch": "fetching and unpacking torch",
-    "install/project": "installing the project",
-    "install/corpora": "fetching the corpora",
-    "install/verify": "verifying the stack",
-    "install/threads": "measuring thread counts",
-    "install/preflight": "looking at the host",
-    "install/receipt": "writing the receipt",
-    "first-checkpoint/start": "starting (importing torch, reading the corpus, choosing kernel and threads)",
-    "first-checkpoint/data": "reading the corpus",
-    "first-checkpoint/train": "computing training iterations",
-    "first-checkpoint/evaluate": "evaluating",
-    "first-checkpoint/save": "writing the checkpoint",
-    INSTALL: "inside the install but in none of its phases",
-    FIRST_CHECKPOINT: "on the way to the first checkpoint but in none of its phases",
-}
+# What a host was doing in a phase that is not of ours, as it follows "38 s of it".
+_IN = {"wait": "waiting in", "network": "on the network in", "disk": "on the disk in", "compute": "computing in"}
 
 
 def seconds(value: float | None) -> str:
@@ -113,14 +80,6 @@ def listed(words: Sequence[str]) -> str:
 
 
 def doing(part: Part) -> str:
-    """Say what a host was doing in a phase."""
-    known = _DOING.get(part.path)
-    if known:
-        return known
-    kind = {
-        "wait": "waiting in ",
-        "network": "on the network in ",
-        "disk": "on the disk in ",
-        "compute": "computing in ",
-    }
-    return f"{kind.get(part.category, 'in ')}{part.path}"
+    """Say what a host was doing in a phase, as it follows "38 s of it"."""
+    known = PHASES.get(part.path)
+    return known.doing if known else f"{_IN.get(part.category, 'in')} {part.path}"

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bootstrap.events import FIRST_CHECKPOINT, INSTALL
+from bootstrap.phases import FIRST_CHECKPOINT, INSTALL
 from bootstrap.report import sentences, timeline, words
 from bootstrap.report.data import COMPARED, EMPTY_REMEDY, VAL_LOSS, Data, Host, PhaseRow
 from bootstrap.report.words import TITLES, UNKNOWN, count, dollars, listed, seconds, span
