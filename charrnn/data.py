@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from charrnn.errors import CorpusError, UsageError
+from charrnn.recipes import FRACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SplitKind = Literal["interleaved", "contiguous"]
-PartName = Literal["train", "validation", "test"]
 
-SPLIT_KINDS: tuple[SplitKind, ...] = ("interleaved", "contiguous")
-DEFAULT_FRACTIONS: dict[str, tuple[float, float]] = {"interleaved": (0.95, 0.05), "contiguous": (0.9, 0.1)}
 FEW_BATCHES = 50
 
 
@@ -183,7 +181,7 @@ def make_splits(
     size) is the number of streams that validation and test are read as, each beginning with a zero state: 1
     carries the state through the whole part. `reset_on` is the encoded separator of records.
     """
-    if kind not in DEFAULT_FRACTIONS:
+    if kind not in FRACTIONS:
         raise UsageError(f"no split {kind!r}: there are interleaved (char-rnn's) and contiguous (nanoGPT's)")
     for name, value in (("batch size", batch_size), ("sequence length", sequence_length)):
         if value < 1:
@@ -219,7 +217,7 @@ def make_splits(
 
 
 def _fractions(kind: str, train: float | None, validation: float | None) -> _Fractions:
-    default_train, default_validation = DEFAULT_FRACTIONS[kind]
+    default_train, default_validation = FRACTIONS[kind]
     train = default_train if train is None else train
     validation = default_validation if validation is None else validation
     for name, value in (("training", train), ("validation", validation)):

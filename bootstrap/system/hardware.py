@@ -27,12 +27,6 @@ class Memory:
     swap_mib: int | None = None
     limit_mib: int | None = None
 
-    @property
-    def usable_mib(self) -> int | None:
-        """Return what this process may use at most, swap apart."""
-        known = [size for size in (self.total_mib, self.limit_mib) if size is not None]
-        return min(known) if known else None
-
 
 def text(path: Path) -> str:
     """Return a file's text, or nothing where it cannot be read."""

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.data import DEFAULT_FRACTIONS, Loader, Splits, make_splits
+from charrnn.data import Loader, Splits, make_splits
+from charrnn.recipes import FRACTIONS
 from charrnn.errors import CharRNNError, CorpusError, UsageError
 
 
@@ -67,7 +68,7 @@ def test_what_holds_for_every_text(
     total: int, shape: tuple[int, int], wanted: tuple[float, float] | None, kind: str
 ) -> None:
     batch, length = shape
-    train, validation = wanted or DEFAULT_FRACTIONS[kind]
+    train, validation = wanted or FRACTIONS[kind]
     ids = np.arange(total, dtype=np.int64)
     try:
         made = make_splits(

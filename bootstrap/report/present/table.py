@@ -37,7 +37,6 @@ _WIDE = 100
 NARROWEST = 80
 """Columns that a table needs; a narrower terminal wraps its lines, rather than hide figures."""
 _COLOURS = {"wait": "yellow", "network": "cyan", "disk": "magenta", "compute": "green", "mixed": "bright_black"}
-_CATEGORY_ORDER = ("wait", "network", "disk", "compute", "mixed")
 
 
 def text(report: Report, *, rows: str = "auto", width: int = _PLAIN_WIDTH) -> str:
