@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.data import Loader, Splits, make_splits
-from charrnn.recipes import FRACTIONS
 from charrnn.errors import CharRNNError, CorpusError, UsageError
+from charrnn.recipes import FRACTIONS
 
 
 def offsets(loader: Loader) -> np.ndarray:
