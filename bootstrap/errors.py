@@ -23,6 +23,10 @@ class BootstrapError(Exception):
         return f"{self.message} ({self.remedy})" if self.remedy else self.message
 
 
+class BugError(BootstrapError):
+    """Something was raised that nobody foresaw; the message is that of `bootstrap.bugs`."""
+
+
 class UsageError(BootstrapError):
     """The command was given something it cannot use: an option, a file, a name."""
 

@@ -11,7 +11,7 @@ from bootstrap.commands._asking import agree
 from bootstrap.errors import PartialFailureError, ProviderError
 
 if TYPE_CHECKING:
-    from bootstrap.launch.fleet import Outcome
+    from bootstrap.launch.host_run import Outcome
     from bootstrap.ledger import Ledger
     from bootstrap.providers.base import Plan
     from bootstrap.report import Report

@@ -57,6 +57,15 @@ class Host(Protocol):
 
     name: str
 
+    def connect(self) -> None:
+        """Make sure that commands can be run, waiting for a host that is not there yet. Raises HostError."""
+
+    def close(self) -> None:
+        """Let go of the host. The next command connects again."""
+
+    def abort(self, reason: str) -> None:
+        """Give the host up, from another thread: what is under way ends with `reason` where it can."""
+
     def run(
         self,
         argv: Sequence[str],

@@ -86,6 +86,15 @@ class LocalHost:
         self._base = clean_env
         self._account = account
 
+    def connect(self) -> None:
+        """See `Host.connect`. This machine is there."""
+
+    def close(self) -> None:
+        """See `Host.close`."""
+
+    def abort(self, reason: str) -> None:
+        """See `Host.abort`. A command here ends by its time limit, or with this process."""
+
     def run(
         self,
         argv: Sequence[str],

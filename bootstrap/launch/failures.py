@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bootstrap.errors import BootstrapError
+from bootstrap import bugs
+from bootstrap.errors import BootstrapError, BugError
 from bootstrap.hosts.connecting import SSHError
 from bootstrap.hosts.jobs import ConnectionLostError
 from bootstrap.playbook.run import StepError
@@ -50,13 +51,15 @@ _BY_CLASS = {name: remedy for name, _, remedy in _SIGNS} | {
     "script": "the last lines say what happened; --keep leaves the host there to look at",
     "lost": "the host rebooted or killed it: look at its console, or take a larger --instance-type",
 }
+_HERE = "look at the disk and the permissions of the machine that launches"
+_REPORT = "please report this, with its traceback"
 _AWS = {"capacity": "capacity", "quota": "quota", "opt-in": "opt-in", "spot": "spot", "ended": "ended"}
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, host-key, login, refused, hung, lock,
-    memory, disk, network, timeout, lost, script, stopped, cloud or host.
+    memory, disk, network, timeout, lost, script, stopped, cloud, host, launcher (a file here) or bug.
     """
 
     kind: str
@@ -71,15 +74,24 @@ def classify(error: BaseException, phase: str | None, lines: list[str] | None = 
     last = tuple(lines or ())[-20:]
     if isinstance(error, StepError):
         return _step(error, last)
+    if isinstance(error, BootstrapError):
+        return _known(error, phase, last)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return Failure("launcher", f"{where}{error.strerror or error}", _HERE, phase, last)
+    return Failure("bug", bugs.words(error), _REPORT, phase, last)
+
+
+def _known(error: BootstrapError, phase: str | None, last: tuple[str, ...]) -> Failure:
     if isinstance(error, SSHError):
         return Failure(error.kind, error.message, error.remedy, phase or "launch/ssh", last)
     if isinstance(error, ConnectionLostError):
         return Failure("ssh", error.message, "the host stopped answering; launch again", phase, last)
     if isinstance(error, AwsError):
         return Failure(_AWS.get(error.kind, "cloud"), error.message, error.remedy, phase or "launch/create", last)
-    if isinstance(error, BootstrapError):
-        return Failure("host", error.message, error.remedy, phase, last)
-    return Failure("bug", f"{type(error).__name__}: {error}", "please report this", phase, last)
+    if isinstance(error, BugError):
+        return Failure("bug", error.message, error.remedy or _REPORT, phase, last)
+    return Failure("host", error.message, error.remedy, phase, last)
 
 
 def _step(error: StepError, last: tuple[str, ...]) -> Failure:

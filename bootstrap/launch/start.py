@@ -11,16 +11,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.bugs import BugLog
 from bootstrap.errors import BootstrapError, LedgerError, ProviderError, UsageError
 from bootstrap.launch import live, state
 from bootstrap.launch.board import Board, Row
-from bootstrap.launch.fleet import Fleet, Outcome
+from bootstrap.launch.fleet import Fleet
 from bootstrap.playbook import schema, values
 from bootstrap.playbook.run import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bootstrap.launch.host_run import Outcome
     from bootstrap.ledger import Ledger
     from bootstrap.playbook.schema import Playbook
     from bootstrap.providers.base import Machine, Plan, Provider, Remains, Request
@@ -182,7 +184,7 @@ def execute(
     """
 
     def tell(text: str) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
             say(text)
 
     titles = {host.name: host.distro for host in plan.hosts}
@@ -210,6 +212,7 @@ def execute(
             ledger,
             board=board,
             context=context,
+            bugs=BugLog(state.bugs(plan.run_id)),
             parallel=settings.parallel,
             retry_spot=settings.retry_spot,
             passing=source.kind == "ec2" and not settings.keep,
@@ -217,12 +220,10 @@ def execute(
         interrupted = _Interrupts(fleet, plan, settings, tell)
         remains: Remains | None = None
         with interrupted:
-            try:
-                with live.shown(board):
-                    fleet.run()
-            finally:  # whatever went wrong: what is there costs money
-                if not settings.keep:
-                    remains = _teardown(fleet, source, plan, ledger, tell)
+            with fleet.noting(), live.shown(board):  # whatever goes wrong: what is there costs money
+                fleet.run()
+            if not settings.keep:
+                remains = _teardown(fleet, plan, ledger, tell)
         if remains is not None and remains.clean and source.kind == "ec2":
             state.forget_keys(plan.run_id)
     outcome = fleet.outcome(remains, stopped=interrupted.count > 0)
@@ -234,9 +235,9 @@ def execute(
     return outcome
 
 
-def _teardown(fleet: Fleet, source: Provider, plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> Remains:
+def _teardown(fleet: Fleet, plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> Remains:
     """Remove what the run made. Raises ProviderError that names the run, where it is not known to be gone."""
-    if source.kind == "ec2":
+    if plan.provider == "ec2":
         say("Removing everything of this run, and looking twice that it is gone …")
     try:
         return fleet.teardown()

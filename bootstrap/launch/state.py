@@ -41,6 +41,11 @@ def known_hosts(run_id: str) -> Path:
     return folder(run_id) / "known_hosts"
 
 
+def bugs(run_id: str) -> Path:
+    """Return where the tracebacks of what nobody foresaw are."""
+    return folder(run_id) / "errors.log"
+
+
 def fetched(run_id: str, host: str) -> Path:
     """Return where what was fetched from a host is."""
     return folder(run_id) / host

@@ -7,6 +7,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.bugs import BugLog
 from bootstrap.hosts import jobs
 from bootstrap.hosts.base import Result
 from bootstrap.launch.board import Board, Row
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from bootstrap.launch.fleet import Outcome
+    from bootstrap.launch.host_run import Outcome
     from bootstrap.providers.base import Machine, Request
 
 PLAYBOOK = Playbook.model_validate({"title": "t", "steps": [{"phase": "one", "run": "true"}]})
@@ -51,6 +52,15 @@ class FakeHost:
         finally:
             with kind._lock:
                 kind.together -= 1
+
+    def connect(self) -> None:
+        """See `Host.connect`."""
+
+    def close(self) -> None:
+        """See `Host.close`."""
+
+    def abort(self, reason: str) -> None:
+        """See `Host.abort`."""
 
     def put(self, *_: Any) -> None:
         """See `Host.put`."""
@@ -172,6 +182,7 @@ def launch(
             ledger,
             board=Board([Row(host.name, host.distro) for host in plan.hosts]),
             context=context,
+            bugs=BugLog(folder / "errors.log"),
             parallel=parallel,
         )
         fleet.run()

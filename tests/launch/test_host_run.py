@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.launch.fleet import HostRun
+from bootstrap.launch.host_run import HostRun
 
 
 def noted(host: HostRun) -> list[tuple[str, str]]:
