@@ -79,7 +79,7 @@ def on_demand(aws: Aws, instance_type: str, distro: str) -> float | None:
     with suppress(AwsError, KeyError, ValueError, IndexError, TypeError):
         # The price list is served from few regions; us-east-1 has all of it.
         pricing = aws.client("pricing", region="us-east-1", config=ASIDE)
-        answer = aws.ask(
+        answer = aws.ask_aside(
             "GetProducts",
             pricing.get_products,
             ServiceCode="AmazonEC2",
@@ -98,7 +98,7 @@ def spot(aws: Aws, instance_type: str, distro: str) -> float | None:
     family = distro.partition(":")[0]
     description = {"rhel": "Red Hat Enterprise Linux", "suse": "SUSE Linux"}.get(family, "Linux/UNIX")
     with suppress(AwsError, KeyError, ValueError):
-        answer = aws.ask(
+        answer = aws.ask_aside(
             "DescribeSpotPriceHistory",
             aws.client("ec2", config=ASIDE).describe_spot_price_history,
             InstanceTypes=[instance_type],
@@ -137,6 +137,6 @@ def quota(aws: Aws, instance_type: str, vcpus: int, *, is_spot: bool) -> Quota |
     limit = None
     with suppress(AwsError, KeyError, ValueError):
         client = aws.client("service-quotas", config=ASIDE)
-        answer = aws.ask("GetServiceQuota", client.get_service_quota, ServiceCode="ec2", QuotaCode=code)
+        answer = aws.ask_aside("GetServiceQuota", client.get_service_quota, ServiceCode="ec2", QuotaCode=code)
         limit = float(answer["Quota"]["Value"])
     return Quota(family, code, limit, vcpus)
