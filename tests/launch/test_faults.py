@@ -265,5 +265,5 @@ def test_what_cannot_be_had_is_said_before_anything_is_made(
 
 def test_no_credentials_is_one_line(account: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     account.faults.add("GetCallerIdentity", "ExpiredToken", "The security token included in the request is expired")
-    with pytest.raises(ProviderError, match="ExpiredToken.*log in again"):
+    with pytest.raises(ProviderError, match=r"ExpiredToken.*log in again"):
         ec2_plan.decide(Aws("us-east-1"), request())
