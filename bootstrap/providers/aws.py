@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from bootstrap import __version__
 from bootstrap.providers import aws_profile
@@ -141,11 +142,17 @@ class Aws:
         """Yield the items of every page of an EC2 listing. Raises AwsError."""
         call = getattr(self.ec2, operation)
         while True:
-            answer = self.ask(action, call, **parameters)
+            answer = self._patience.call(lambda: self._page(action, call, key, parameters))
             yield from answer[key]
             if not answer.get("NextToken"):
                 return
             parameters["NextToken"] = answer["NextToken"]
+
+    def _page(self, action: str, call: Callable[..., Any], key: str, parameters: dict[str, Any]) -> Any:
+        answer = self._once(action, call, parameters)
+        if key not in answer:
+            raise translate(ResponseParserError(), action, self.region, self.profile)
+        return answer
 
     def change(
         self,
