@@ -98,7 +98,7 @@ CALL_ERRORS = (boto.ClientError, boto.BotoCoreError, ResponseParserError)
 """What a call of boto3's may raise."""
 
 _SKEW = 240  # seconds; AWS refuses what is signed five minutes or more off
-_TOKEN_OVER = ("ExpiredToken", "ExpiredTokenException")
+_TOKEN_OVER = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 
 
 class AwsError(ProviderError):

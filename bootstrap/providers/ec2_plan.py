@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,13 @@ class Ec2Plan(Plan):
     minutes: int = 120
     expires: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     name: str | None = None
+    profile: str | None = None  # as given by --profile
+
+    @property
+    def removal(self) -> str:
+        """See `Plan.removal`; in the account that the run is in."""
+        account = f" --profile {shlex.quote(self.profile)}" if self.profile else ""
+        return f"charrnn-bootstrap down {self.run_id}{account}"
 
     def system(self, distro: str) -> System:
         """Return how a distro is started."""
@@ -110,6 +118,7 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
         minutes=minutes,
         expires=(now or datetime.now(UTC)) + timedelta(minutes=minutes + _BOOT_MINUTES),
         name=request.name,
+        profile=request.profile,
     )
 
 

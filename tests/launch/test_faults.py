@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -18,8 +19,6 @@ from bootstrap.providers.base import PlanError, Request
 from tests.launch.fakes import BigAws, FakeHost, launch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.launch.cloud import Cloud
 
 LOOKS = ("DescribeInstances", "DescribeVolumes", "DescribeSecurityGroups", "DescribeKeyPairs")
@@ -84,10 +83,10 @@ def test_a_teardown_that_is_refused_once_is_tried_again(account: Cloud, tmp_path
     assert not any(account.left().values())
 
 
-def launched(echo: Path) -> int:
+def launched(echo: Path, *more: str) -> int:
     """Launch one host through the verb; nobody answers at its address."""
     options = ("--distros", "amazon", "--ssh-from", "10.0.0.1", "--ssh-timeout", "1", "--settle", "0", "--yes")
-    return cli.run(["launch", "--playbook", str(echo), *options])
+    return cli.run(["launch", "--playbook", str(echo), *options, *more])
 
 
 def test_a_ledger_that_cannot_be_written_any_more_leaves_nothing(
@@ -122,6 +121,28 @@ def test_a_teardown_that_is_refused_names_the_run_that_may_still_be_there(
     said = capsys.readouterr().err.splitlines()[-1]
     assert f"run {run} may still be there: DescribeVolumes in us-east-1: UnauthorizedOperation: no (" in said
     assert said.endswith(f"charrnn-bootstrap down {run} --yes)")
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "RequestExpired"])
+def test_a_login_that_ends_in_mid_launch_says_what_removes_the_rest(
+    account: Cloud, echo: Path, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    """The teardown is impossible then; logged in again, the same account has to be meant."""
+    settings = Path.home() / ".aws"
+    settings.mkdir()
+    (settings / "credentials").write_text("[my lab]\naws_access_key_id = a\naws_secret_access_key = b\n")
+
+    def expire(action: str) -> None:
+        if action == "DescribeVolumes":  # of the teardown
+            account.faults.add(action, code, "The security token included in the request is expired")
+
+    account.faults.on_call = expire
+    assert launched(echo, "--profile", "my lab") == 9
+    assert account.left()["instances"]
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"may still be there: DescribeVolumes in us-east-1: {code}: The security token included in" in said
+    assert "log in again, so that profile my lab has new credentials; then charrnn-bootstrap down " in said
+    assert said.endswith(" --profile 'my lab' --yes)")
 
 
 @pytest.mark.parametrize("action", [*MAKES, *REMOVES])
