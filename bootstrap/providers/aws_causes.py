@@ -109,6 +109,13 @@ _CASES = (
         fits=lambda error, *_: type(error) is not boto.HTTPClientError or "Failed to parse" in str(error),
     ),
     Case(
+        boto.HTTPClientError,  # its own words hold the header, and so the key or the token
+        "credentials",
+        lambda _, __, profile: f"a key or token of {profile} cannot be sent: it has a line break in it",
+        lambda *_: "take that out where it is set",
+        fits=lambda error, *_: isinstance(error.kwargs.get("error"), ValueError),
+    ),
+    Case(
         (boto.ConnectionError, boto.HTTPClientError),
         "network",
         lambda error, *_: f"AWS cannot be reached: {line(error)}",

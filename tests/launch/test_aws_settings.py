@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.server
 import json
+import string
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore import exceptions
 
 import cli
 from bootstrap.providers.aws import Aws, AwsError
+from bootstrap.providers.aws_errors import translate
 from tests.launch.scripted import Answer, Scripted, refused
 from tests.launch.terminal import Terminal
 
@@ -268,6 +271,45 @@ def test_the_password_of_a_proxy_is_not_shown(home: Path, monkeypatch: pytest.Mo
         aws.ask("DescribeRegions", aws.ec2.describe_regions)
     assert caught.value.kind == "network"
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+def test_a_line_break_in_a_key_is_named_and_the_key_not_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    """As from `$(cat file)` in a .env file, or a line end of Windows'."""
+    monkeypatch.setenv(name, "hunter2\n")
+    with Scripted(lambda _: Answer()) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        assert cli.run(["ps"]) == 9
+    said = capfd.readouterr().err
+    assert said == (
+        "charrnn-bootstrap: a key or token of the environment cannot be sent: it has a line break in it "
+        "(take that out where it is set)\n"
+    )
+
+
+def known_errors() -> list[Any]:
+    """One of each error that boto3 has, but for that of its waiters, which are not used here."""
+    kinds = [one for one in vars(exceptions).values() if isinstance(one, type) and issubclass(one, Exception)]
+    own = [one for one in kinds if issubclass(one, exceptions.BotoCoreError) and one is not exceptions.WaiterError]
+    made = []
+    for kind in own:
+        names = {name for _, name, _, _ in string.Formatter().parse(kind.fmt) if name}
+        made.append(kind(**dict.fromkeys(names, "x")))
+    return made
+
+
+def test_every_error_of_boto3s_is_told(home: Path) -> None:
+    """None has its words, or what is made of them, missing; those about a login name the command that renews it."""
+    profile = Aws("us-east-1").profile
+    for error in known_errors():
+        found = translate(error, "DescribeRegions", "us-east-1", profile)
+        assert str(found).isprintable(), error
+        if isinstance(error, exceptions.SSOError):
+            assert (found.kind, found.remedy) == ("credentials", "aws sso login --profile default")
+        if isinstance(error, exceptions.LoginError):
+            assert (found.kind, found.remedy) == ("credentials", "aws login --profile default")
 
 
 VERBS = [
