@@ -9,7 +9,7 @@ import copy
 import getpass
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 __all__ = ["AGAIN", "ASIDE", "HOPELESS", "Aws", "AwsError", "Journal"]
+
+_T = TypeVar("_T")
 
 SETTINGS = Config(
     retries={"mode": "standard", "total_max_attempts": 1},  # see `patience`
@@ -127,6 +129,10 @@ class Aws:
     def ask(self, action: str, call: Callable[..., Any], **parameters: Any) -> Any:
         """Make a call that changes nothing. Raises AwsError."""
         return self._patience.call(lambda: self._once(action, call, parameters))
+
+    def again(self, make: Callable[[], _T]) -> _T:
+        """Do what asks more than one thing, again while it fails for a reason that passes. Raises AwsError."""
+        return self._patience.call(make)
 
     def ask_aside(self, action: str, call: Callable[..., Any], **parameters: Any) -> Any:
         """Ask for what is nice to know: throttling is waited out, but not for long in all. Raises AwsError."""

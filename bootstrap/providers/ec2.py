@@ -85,7 +85,7 @@ class Ec2Provider:
 
     def look(self, plan: Plan) -> list[Machine]:
         """See `Provider.look`."""
-        found = teardown.instances(self._aws, plan.run_id)
+        found = teardown.instances(self._making, plan.run_id)
         return [self._seen(one) if one.id in self._machines else machine_of(one) for one in found]
 
     def destroy(self, plan: Plan) -> Remains:
@@ -128,7 +128,7 @@ class Ec2Provider:
             VpcId=plan.places[0].vpc,
             TagSpecifications=[tags.specification("security-group", common)],
         )
-        group = made["GroupId"] if made else self._group_of(plan)
+        group = made["GroupId"] if made else self._making.again(lambda: self._group_of(plan))
         version = {"CidrIpv6": plan.ssh_from} if ":" in plan.ssh_from else {"CidrIp": plan.ssh_from}
         ranges = {"Ipv6Ranges" if ":" in plan.ssh_from else "IpRanges": [version]}
         self._once(
@@ -150,8 +150,12 @@ class Ec2Provider:
             raise
 
     def _group_of(self, plan: Ec2Plan) -> str:
-        found = teardown.look(self._aws, teardown.Scope(runs=frozenset({plan.run_id})))
-        return next(thing.id for thing in found if thing.kind == "security groups")
+        found = teardown.look(self._making, teardown.Scope(runs=frozenset({plan.run_id})))
+        group = next((thing.id for thing in found if thing.kind == "security groups"), None)
+        if group is None:
+            message = f"the security group of run {plan.run_id} was made, and is not listed yet"
+            raise AwsError(message, kind="transient", code="", action="DescribeSecurityGroups")
+        return group
 
     def _start(self, plan: Ec2Plan, batch: order.Batch, watcher: Watcher) -> dict[str, str]:
         """Start a batch where there is room; return its instances' ids and names. What fails is told to `watcher`."""

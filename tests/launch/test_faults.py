@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,7 +17,10 @@ from bootstrap.ledger import Ledger, default_path
 from bootstrap.providers import ec2_plan, teardown
 from bootstrap.providers.aws import Aws, AwsError
 from bootstrap.providers.base import PlanError, Request
+from bootstrap.providers.ec2 import Ec2Provider
+from bootstrap.providers.patience import Patience
 from tests.launch.fakes import BigAws, FakeHost, launch
+from tests.launch.scripted import Clock
 
 if TYPE_CHECKING:
     from tests.launch.cloud import Cloud
@@ -152,6 +156,37 @@ def test_an_answer_that_gets_lost_makes_nothing_twice(account: Cloud, tmp_path: 
     assert [host.failure for host in outcome.hosts] == [None, None]
     assert len(account.launched) == 2
     assert not any(account.left().values())
+
+
+def test_a_group_whose_answer_got_lost_may_be_listed_late(account: Cloud, tmp_path: Path) -> None:
+    from moto.ec2.models.security_groups import SecurityGroupBackend
+
+    looks: list[int] = []
+
+    def late(original: Any, *given: Any, **named: Any) -> Any:
+        looks.append(1)
+        return [] if len(looks) <= 3 else original(*given, **named)
+
+    account.faults.lost["CreateSecurityGroup"] = 1
+    account._replace(SecurityGroupBackend, "describe_security_groups", late)
+    outcome = launch(tmp_path, request(), sleep=no_sleep)
+    assert [host.failure for host in outcome.hosts] == [None, None]
+    assert not any(account.left().values())
+
+
+def test_a_launch_that_is_stopped_waits_for_no_throttling(account: Cloud, tmp_path: Path) -> None:
+    account.faults.add("RunInstances", "RequestLimitExceeded", times=1000)
+    clock, failed = Clock(), []
+    watcher = SimpleNamespace(failed=lambda name, error: failed.append((name, error.kind)), note=lambda *_: None)
+    clock.on_tick = lambda at: setattr(watcher, "stopped", at >= 3)
+    watcher.stopped = False
+    aws = Aws("us-east-1", patience=Patience(sleep=clock.sleep, now=clock.now))
+    provider = Ec2Provider(aws, tmp_path / "state", settle=0.0, now=clock.now, sleep=clock.sleep)
+    plan = provider.plan(request(distros=("amazon",)))
+    provider.create(plan, watcher)
+    assert failed == [("amazon-1", "throttled")]
+    assert 3 <= clock.at <= 3.5
+    assert provider.destroy(plan).clean, "what removes is not stopped"
 
 
 def test_quota_stops_the_rest_and_is_named(account: Cloud, tmp_path: Path) -> None:
