@@ -9,24 +9,35 @@ the figures are medians. `--cached` lets pip keep what it downloads, in a cache 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def installed(what: str, folder: Path, options: list[str]) -> tuple[float, float]:
-    """Install into a new environment; return seconds, and MiB on the disk, pip's own left out."""
+def installed(what: str, folder: Path, options: list[str]) -> tuple[float, float, float]:
+    """Install into a new environment; return seconds, those of a processor, and MiB on the disk, pip's own left out."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
     before = size(folder)
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), worked_until_now()
     subprocess.run(
         [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", *options, what], check=True
     )
-    return time.perf_counter() - begun, size(folder) - before
+    return time.perf_counter() - begun, worked_until_now() - worked, size(folder) - before
+
+
+def worked_until_now() -> float:
+    """Return the processor's seconds of every program that was run and has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def size(folder: Path) -> float:
@@ -43,18 +54,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cached", action="store_true")
     given = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[tuple[float, ...]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         cache = ["--cache-dir", f"{folder}/cache"] if given.cached else ["--no-cache-dir"]
         for number in range(given.rounds + given.cached):  # the first round fills the cache, and does not count
             for name, _, what in (word.partition("=") for word in given.what):
                 made = installed(what, Path(folder) / f"{name}-{number}", cache)
-                print(f"round {number} {name}: {made[0]:.1f} s, {made[1]:.0f} MiB", flush=True)
+                print(f"round {number} {name}: {told(made)}", flush=True)
                 if number or not given.cached:
                     found.setdefault(name, []).append(made)
     for name, made_all in found.items():
-        seconds, mib = (statistics.median(values) for values in zip(*made_all, strict=True))
-        print(f"{name}: {seconds:.1f} s, {mib:.0f} MiB")
+        print(f"{name}: {told([statistics.median(values) for values in zip(*made_all, strict=True)])}")
+
+
+def told(made: Sequence[float]) -> str:
+    seconds, worked, mib = made
+    return f"{seconds:.1f} s ({worked:.1f} of a processor), {mib:.0f} MiB"
 
 
 if __name__ == "__main__":
