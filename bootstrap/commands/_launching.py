@@ -176,7 +176,7 @@ def show(plan: Plan, settings: Settings) -> str:
 
 
 def _ec2_lines(plan: Any) -> list[str]:
-    money, quota = plan.detail["cost"], plan.detail["quota"]
+    money = plan.detail["cost"]
     types = ", then ".join(one.name for one in plan.types)
     zones = ", ".join(dict.fromkeys(zone for _, zone in plan.offers))
     lines = [f"  where     {plan.region}: {zones} (the first that has room) · {types}{' · spot' if plan.spot else ''}"]
@@ -194,8 +194,11 @@ def _ec2_lines(plan: Any) -> list[str]:
         lines.append(
             f"  cost      ${money['per_hour']:.4f} an hour, at most ${money['at_most']:.2f} until all have ended"
         )
-    limit = "unknown" if quota is None or quota["limit"] is None else f"{quota['limit']:.0f}"
-    lines.append(f"  quota     {plan.detail['vcpus']} vCPUs needed, {limit} allowed")
+    for quota in plan.detail["quotas"]:
+        limit = "unknown" if quota["limit"] is None else f"{quota['limit']:.0f}"
+        lines.append(f"  quota     {quota['needed']} vCPUs needed, {limit} allowed for {quota['family']} instances")
+    if not plan.detail["quotas"]:
+        lines.append(f"  quota     {plan.detail['vcpus']} vCPUs needed, unknown allowed")
     lines.append(
         f"  ends      {plan.expires:%Y-%m-%d %H:%M} UTC: each host ends itself {plan.minutes} minutes after its boot"
     )

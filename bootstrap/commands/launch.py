@@ -86,7 +86,7 @@ def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, keep: bool, smoke: bo
     if outcome.remains is not None and plan.provider == "ec2":
         click.echo(f"Looked twice: {outcome.remains}")
     if keep and plan.provider == "ec2":
-        click.echo(f"Kept. charrnn-bootstrap ps shows the hosts, charrnn-bootstrap down {plan.run_id} removes them.")
+        click.echo(f"Kept. charrnn-bootstrap ps shows the hosts, {plan.removal} removes them.")
     done = [host for host in outcome.hosts if host.failure is None]
     if smoke:
         for host in done:
@@ -144,9 +144,7 @@ def _data(plan: Plan, outcome: Outcome, ledger: Ledger) -> dict[str, Any]:
 def _judge(plan: Plan, outcome: Outcome) -> None:
     """End with the exit code that says how it went."""
     if outcome.remains is not None and not outcome.remains.clean:
-        raise ProviderError(
-            f"run {plan.run_id}: {outcome.remains}", remedy=f"charrnn-bootstrap down {plan.run_id} --yes tries again"
-        )
+        raise ProviderError(f"run {plan.run_id}: {outcome.remains}", remedy=f"{plan.removal} --yes tries again")
     if outcome.stopped:
         raise SystemExit(130)
     if outcome.trouble is not None:

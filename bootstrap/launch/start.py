@@ -247,7 +247,7 @@ def _teardown(fleet: Fleet, plan: Plan, ledger: Ledger, say: Callable[[str], Non
         first = f"{error.remedy}; then " if error.remedy else ""
         raise ProviderError(
             f"run {plan.run_id} may still be there: {error.message}",
-            remedy=f"{first}charrnn-bootstrap down {plan.run_id} --yes",
+            remedy=f"{first}{plan.removal} --yes",
         ) from error
 
 
@@ -277,7 +277,7 @@ class _Interrupts:
             self._say(f"Interrupted: {what}. Once more leaves at once.")
             return
         if self._plan.provider == "ec2":
-            self._say(f"Left as it is. To remove what is there: charrnn-bootstrap down {self._plan.run_id} --yes")
+            self._say(f"Left as it is. To remove what is there: {self._plan.removal} --yes")
         os._exit(130)
 
 

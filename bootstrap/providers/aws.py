@@ -1,170 +1,50 @@
-"""Talking to AWS: sessions, retries, and errors sorted by what can be done about them.
+"""Talking to AWS: one session for all regions, calls that are made again where that helps, errors of our own.
 
 Every call that changes something is written down before it is made, and its outcome after.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Protocol
+import copy
+import getpass
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-)
+from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError
 from botocore.parsers import ResponseParserError
 
 from bootstrap import __version__
-from bootstrap.errors import ProviderError
+from bootstrap.providers import aws_profile
+from bootstrap.providers.aws_errors import AGAIN, CALL_ERRORS, HOPELESS, AwsError, translate, unsigned
+from bootstrap.providers.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_ec2 import EC2Client
 
-_KINDS = {
-    "capacity": {
-        "InsufficientInstanceCapacity",
-        "InsufficientHostCapacity",
-        "InsufficientReservedInstanceCapacity",
-        "InsufficientCapacity",
-        "InsufficientFreeAddressesInSubnet",
-        "InsufficientAddressCapacity",
-        "SpotMaxPriceTooLow",
-        "Unsupported",  # this type in this zone
-    },
-    "quota": {
-        "VcpuLimitExceeded",
-        "InstanceLimitExceeded",
-        "MaxSpotInstanceCountExceeded",
-        "ResourceLimitExceeded",
-        "SecurityGroupLimitExceeded",
-        "SecurityGroupsPerInterfaceLimitExceeded",
-        "VolumeLimitExceeded",
-        "MaxIOPSLimitExceeded",
-    },
-    "opt-in": {"OptInRequired"},
-    "account": {"PendingVerification", "Blocked", "AccountDisabled"},
-    "throttled": {
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottled",
-        "TooManyRequestsException",
-        "EC2ThrottledException",
-        "SlowDown",
-    },
-    "transient": {
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "Unavailable",
-        "ServiceUnavailable",
-        "RequestTimeout",
-        "RequestTimeoutException",
-    },
-    "denied": {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"},
-    "credentials": {
-        "AuthFailure",
-        "InvalidClientTokenId",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
-        "UnrecognizedClientException",
-        "MissingAuthenticationToken",
-    },
-    "dependency": {"DependencyViolation"},
-    "spent-token": {"IdempotentInstanceTerminated"},
-}
-_BY_CODE = {code: kind for kind, codes in _KINDS.items() for code in codes}
+__all__ = ["AGAIN", "ASIDE", "HOPELESS", "Aws", "AwsError", "Journal"]
 
-_REMEDIES = {
-    "capacity": "try another --zone, another --instance-type, or later",
-    "quota": "ask for more in the Service Quotas console, or launch fewer or smaller hosts",
-    "opt-in": "accept the image's terms once, at https://aws.amazon.com/marketplace",
-    "account": "AWS is holding the account back: see the message from AWS Support",
-    "throttled": "other programs use this account's calls up; try again in a minute",
-    "transient": "AWS had a failure of its own; try again",
-    "denied": "docs/aws.md lists the permissions that are needed",
-    "credentials": "check the credentials: aws sts get-caller-identity",
-}
+_T = TypeVar("_T")
 
-HOPELESS = ("credentials", "denied", "region")
-"""Kinds of errors that asking again does not heal."""
-
-RETRIES = Config(
-    retries={"mode": "adaptive", "total_max_attempts": 6},
+SETTINGS = Config(
+    retries={"mode": "standard", "total_max_attempts": 1},  # see `patience`
     connect_timeout=10,
     read_timeout=60,
     max_pool_connections=32,
     user_agent_extra=f"charrnn-bootstrap/{__version__}",
 )
-ONCE = RETRIES.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 1}))
-"""For RunInstances: EC2 answers 500 when it has no capacity, and asking the same zone again only costs time."""
 
-ASIDE = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=3, read_timeout=10)
+ASIDE = SETTINGS.merge(Config(connect_timeout=3, read_timeout=10))
 """For what is nice to know: prices and quotas."""
 
+_ASIDE_LIMIT = 45.0  # seconds that all such calls together may wait out throttling for
 
-_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
-
-
-class AwsError(ProviderError):
-    """A call to AWS failed. `kind` says what can be done about it; `code` and `action` are AWS's own words."""
-
-    def __init__(self, message: str, *, kind: str, code: str, action: str, remedy: str | None = None) -> None:
-        super().__init__(message, remedy=remedy if remedy is not None else _REMEDIES.get(kind))
-        self.kind = kind
-        self.code = code
-        self.action = action
-
-
-def translate(error: Exception, action: str, region: str | None) -> AwsError:
-    """Turn an error of boto3's into ours."""
-    where = f"{action} in {region}" if region else action
-    if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "?")
-        message = error.response.get("Error", {}).get("Message", "").strip()
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        remedy = None
-        kind = _BY_CODE.get(code, "")
-        if not kind:
-            kind = _kind_of(code, status)
-        if kind == "opt-in" and (page := re.search(r"https://\S+", message)):
-            remedy = f"accept the image's terms once, at {page.group().rstrip('.')}"
-        return AwsError(f"{where}: {code}: {message}", kind=kind, code=code, action=action, remedy=remedy)
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound)):
-        remedy = "set AWS_PROFILE, or run aws configure"
-        return AwsError(f"{where}: {error}", kind="credentials", code="", action=action, remedy=remedy)
-    if isinstance(error, NoRegionError):
-        remedy = "give --region, or set AWS_REGION"
-        return AwsError(f"{action}: no region is set", kind="region", code="", action=action, remedy=remedy)
-    if isinstance(error, (EndpointConnectionError, HTTPClientError)):
-        remedy = "check the network, and the region's name"
-        return AwsError(
-            f"{where}: AWS cannot be reached: {error}", kind="network", code="", action=action, remedy=remedy
-        )
-    if isinstance(error, ResponseParserError):
-        return AwsError(f"{where}: the answer is not AWS's", kind="transient", code="", action=action)
-    return AwsError(f"{where}: {error}", kind="other", code=type(error).__name__, action=action)
-
-
-def _kind_of(code: str, status: int) -> str:
-    if code.endswith((".NotFound", "NotFound")):
-        return "missing"
-    if code.endswith(".Duplicate"):
-        return "duplicate"
-    return "transient" if status >= 500 else "other"
+# A code is never read where it would be shown, nor from a pipe: without a terminal, getpass warns, and then reads on.
+warnings.filterwarnings("error", category=getpass.GetPassWarning)
 
 
 class Journal(Protocol):
@@ -180,43 +60,105 @@ class Journal(Protocol):
 class Aws:
     """An account's region, through the standard chain of credentials and settings (AWS_PROFILE, AWS_REGION, …)."""
 
-    def __init__(self, region: str | None = None, profile: str | None = None, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        region: str | None = None,
+        profile: str | None = None,
+        journal: Journal | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         """Open a session. Raises AwsError when no region or no such profile is configured."""
-        self._profile = profile
         self._journal = journal
+        self._patience = patience or Patience()
+        self._aside_left = _ASIDE_LIMIT
+        self._lock = threading.Lock()  # boto3's session is not for several threads; its clients and credentials are
+        core = aws_profile.session(profile)
+        self.profile = aws_profile.Profile(core)
+        action = "the AWS session"
         try:
-            self._session = boto3.Session(region_name=region, profile_name=profile)
-            if not self._session.region_name:
+            self.region = aws_profile.region_of(core, region) or ""
+            if not self.region:
                 raise NoRegionError
-            self.region: str = self._session.region_name
-            self.ec2: EC2Client = self._session.client("ec2", config=RETRIES)
-            self.ec2_once: EC2Client = self._session.client("ec2", config=ONCE)
+            core.set_config_variable("region", self.region)
+            self._session = boto3.Session(botocore_session=core)
         except (BotoCoreError, ValueError) as error:
-            raise translate(error, "the AWS session", region) from error
+            raise translate(error, action, region, self.profile) from error
+        self._credentials = self._found(core, action)
+        self._regions: dict[str, Aws] = {self.region: self}
+        self.ec2: EC2Client = self.client("ec2")
+
+    def _found(self, core: Any, action: str) -> Any:
+        """Find the credentials; most are read, or asked for, only when a call is signed."""
+        try:
+            found = core.get_credentials()
+        except Exception as error:
+            raise unsigned(error, action, self.profile) from error
+        if found is None:
+            raise unsigned(NoCredentialsError(), action, self.profile)
+        self.profile.method = found.method
+        return found
 
     def in_region(self, region: str) -> Aws:
-        """Return the same account in another region."""
-        return self if region == self.region else Aws(region, self._profile, self._journal)
+        """Return the same account in another region, with the same login."""
+        with self._lock:
+            if region not in self._regions:
+                other = copy.copy(self)
+                other.region = region
+                other.ec2 = self._client("ec2", region, SETTINGS)
+                self._regions[region] = other
+            return self._regions[region]
 
-    def client(self, service: Any, *, region: str | None = None, config: Config = RETRIES) -> Any:
-        """Return a client of another service."""
-        return self._session.client(service, region_name=region or self.region, config=config)
+    def until(self, stopped: Callable[[], bool]) -> Aws:
+        """Return the same, for calls that nobody waits for any longer once `stopped` says so."""
+        other = copy.copy(self)
+        other._patience = self._patience.until(stopped)  # noqa: SLF001  (its own)
+        other._regions = {self.region: other}  # noqa: SLF001
+        return other
+
+    def client(self, service: Any, *, region: str | None = None, config: Config = SETTINGS) -> Any:
+        """Return a client of another service. Raises AwsError."""
+        with self._lock:
+            return self._client(service, region or self.region, config)
+
+    def _client(self, service: Any, region: str, config: Config) -> Any:
+        try:
+            return self._session.client(service, region_name=region, config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise translate(error, "the AWS session", region, self.profile) from error
 
     def ask(self, action: str, call: Callable[..., Any], **parameters: Any) -> Any:
         """Make a call that changes nothing. Raises AwsError."""
+        return self._patience.call(lambda: self._once(action, call, parameters))
+
+    def again(self, make: Callable[[], _T]) -> _T:
+        """Do what asks more than one thing, again while it fails for a reason that passes. Raises AwsError."""
+        return self._patience.call(make)
+
+    def ask_aside(self, action: str, call: Callable[..., Any], **parameters: Any) -> Any:
+        """Ask for what is nice to know: throttling is waited out, but not for long in all. Raises AwsError."""
+        begun = self._patience.now()
         try:
-            return call(**parameters)
-        except _ERRORS as error:
-            raise translate(error, action, self.region) from error
+            return self._patience.call(
+                lambda: self._once(action, call, parameters), limit=self._aside_left, kinds=("throttled", "transient")
+            )
+        finally:
+            self._aside_left -= self._patience.now() - begun
 
     def pages(self, action: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
         """Yield the items of every page of an EC2 listing. Raises AwsError."""
-        paginator: Any = self.ec2.get_paginator(operation)  # type: ignore[call-overload]  # one overload for each name
-        try:
-            for page in paginator.paginate(**parameters):
-                yield from page[key]
-        except _ERRORS as error:
-            raise translate(error, action, self.region) from error
+        call = getattr(self.ec2, operation)
+        while True:
+            answer = self._patience.call(lambda: self._page(action, call, key, parameters))
+            yield from answer[key]
+            if not answer.get("NextToken"):
+                return
+            parameters["NextToken"] = answer["NextToken"]
+
+    def _page(self, action: str, call: Callable[..., Any], key: str, parameters: dict[str, Any]) -> Any:
+        answer = self._once(action, call, parameters)
+        if key not in answer:
+            raise translate(ResponseParserError(), action, self.region, self.profile)
+        return answer
 
     def change(
         self,
@@ -230,16 +172,35 @@ class Aws:
     ) -> Any:
         """Make a call that changes something, with its intent written first. `shown` is what may be written down.
 
-        `result` picks what is written of the answer. Raises AwsError.
+        `result` picks what is written of the answer. A call that is made again is the same call, with the same token.
+        Raises AwsError.
         """
         number = self._journal.intent(action, {"region": self.region, **shown}, token) if self._journal else 0
         try:
-            answer = call(**parameters)
-        except _ERRORS as error:
-            translated = translate(error, action, self.region)
+            answer = self._patience.call(lambda: self._once(action, call, parameters))
+        except AwsError as error:
             if self._journal:
-                self._journal.outcome(number, error=str(translated))
-            raise translated from error
+                self._journal.outcome(number, error=str(error))
+            raise
         if self._journal:
             self._journal.outcome(number, result=result(answer) if result else None)
         return answer
+
+    def _once(self, action: str, call: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+        self._sign_in(action)
+        try:
+            return call(**parameters)
+        except CALL_ERRORS as error:
+            raise translate(error, action, self.region, self.profile) from error
+
+    def _sign_in(self, action: str) -> None:
+        """Have the credentials ready, so that what keeps them back is not taken for what the call met."""
+        try:
+            self._credentials.get_frozen_credentials()
+        except Exception as error:
+            found = unsigned(error, action, self.profile)
+            if self.profile.asks and found.kind in AGAIN:  # a code is asked for once
+                found = AwsError(
+                    found.message, kind="credentials", code=found.code, action=action, remedy="run it again"
+                )
+            raise found from error

@@ -64,6 +64,11 @@ class Plan:
     detail: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def removal(self) -> str:
+        """The command that removes what the run made."""
+        return f"charrnn-bootstrap down {self.run_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:

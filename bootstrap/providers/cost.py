@@ -6,7 +6,7 @@ import json
 import math
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.providers.aws import ASIDE, AwsError
@@ -15,15 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bootstrap.providers.aws import Aws
+    from bootstrap.providers.network import InstanceType
 
 BURSTABLE = ("t2.", "t3.", "t3a.", "t4g.")
 _SYSTEMS = {"rhel": "RHEL", "suse": "SUSE"}  # all others are billed as Linux
-# Families of instance types: first letters, and Service Quotas' codes on demand and for spot.
-_QUOTAS: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "standard": (("a", "c", "d", "h", "i", "m", "r", "t", "z"), "L-1216C47A", "L-34B43A08"),
-    "G and VT": (("g", "vt"), "L-DB2E81BA", "L-3819A6DF"),
-    "P": (("p",), "L-417A185B", "L-7212CCBC"),
-}
+# Service Quotas counts vCPUs by families of instance types: how their names begin, its codes on demand and for spot.
+# https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html
+_QUOTAS: tuple[tuple[str, str, str, str | None], ...] = (
+    ("standard", r"([acdhimrtz]|im|is)\d", "L-1216C47A", "L-34B43A08"),
+    ("F", r"f\d", "L-74FC7D96", "L-88CF9481"),
+    ("G and VT", r"(g|gr|vt)\d", "L-DB2E81BA", "L-3819A6DF"),
+    ("P", r"p[2-4]", "L-417A185B", "L-7212CCBC"),
+    ("P", r"p5", "L-417A185B", "L-C4BD4855"),
+    ("P", r"p\d", "L-417A185B", None),
+    ("Inf", r"inf\d", "L-1945791B", "L-B5D1601B"),
+    ("Trn", r"trn\d", "L-2C3B7624", "L-6B0D517C"),
+    ("X", r"x\d", "L-7295265B", "L-E3A00192"),
+    ("DL", r"dl\d", "L-6E869C2A", "L-85EED4F7"),
+    ("HPC", r"hpc\d", "L-F7808C92", None),
+    ("high memory", r"u(-|\d)", "L-43DA4232", None),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ def on_demand(aws: Aws, instance_type: str, distro: str) -> float | None:
     with suppress(AwsError, KeyError, ValueError, IndexError, TypeError):
         # The price list is served from few regions; us-east-1 has all of it.
         pricing = aws.client("pricing", region="us-east-1", config=ASIDE)
-        answer = aws.ask(
+        answer = aws.ask_aside(
             "GetProducts",
             pricing.get_products,
             ServiceCode="AmazonEC2",
@@ -98,7 +109,7 @@ def spot(aws: Aws, instance_type: str, distro: str) -> float | None:
     family = distro.partition(":")[0]
     description = {"rhel": "Red Hat Enterprise Linux", "suse": "SUSE Linux"}.get(family, "Linux/UNIX")
     with suppress(AwsError, KeyError, ValueError):
-        answer = aws.ask(
+        answer = aws.ask_aside(
             "DescribeSpotPriceHistory",
             aws.client("ec2", config=ASIDE).describe_spot_price_history,
             InstanceTypes=[instance_type],
@@ -112,12 +123,16 @@ def spot(aws: Aws, instance_type: str, distro: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many vCPUs of a family an account may run at once (None: unknown), and how many a plan needs."""
+    """How many vCPUs of a family an account may run at once (None: unknown), and how many a plan may need.
+
+    `instance_type` is the one that needs so many.
+    """
 
     family: str
     code: str
     limit: float | None
     needed: int
+    instance_type: str
 
     @property
     def exceeded(self) -> bool:
@@ -125,18 +140,30 @@ class Quota:
         return self.limit is not None and self.needed > self.limit
 
 
-def quota(aws: Aws, instance_type: str, vcpus: int, *, is_spot: bool) -> Quota | None:
-    """Ask Service Quotas about the family of an instance type; None for a family that is not known here."""
-    match = re.match(r"[a-z]+", instance_type)
-    letters = match.group() if match else ""
-    family = next((name for name, (firsts, _, _) in _QUOTAS.items() if letters in firsts), None)
-    if family is None:
-        return None
-    _, demand_code, spot_code = _QUOTAS[family]
-    code = spot_code if is_spot else demand_code
-    limit = None
+def wanted(types: Iterable[InstanceType], hosts: int, *, is_spot: bool) -> list[Quota]:
+    """Return the quotas that so many hosts fall under, whichever of the types each becomes, limits still unknown.
+
+    A type of a family that is not known here is left out. Pure.
+    """
+    found: dict[str, Quota] = {}
+    for one in types:
+        family, code = _family(one.name, is_spot=is_spot)
+        if code and (code not in found or found[code].needed < one.vcpus * hosts):
+            found[code] = Quota(family, code, None, one.vcpus * hosts, one.name)
+    return list(found.values())
+
+
+def _family(instance_type: str, *, is_spot: bool) -> tuple[str, str | None]:
+    for family, begins, on_demand_code, spot_code in _QUOTAS:
+        if re.match(begins, instance_type):
+            return family, spot_code if is_spot else on_demand_code
+    return "", None
+
+
+def learnt(aws: Aws, quota: Quota) -> Quota:
+    """Ask Service Quotas for the limit; where it does not say, it stays unknown."""
     with suppress(AwsError, KeyError, ValueError):
         client = aws.client("service-quotas", config=ASIDE)
-        answer = aws.ask("GetServiceQuota", client.get_service_quota, ServiceCode="ec2", QuotaCode=code)
-        limit = float(answer["Quota"]["Value"])
-    return Quota(family, code, limit, vcpus)
+        answer = aws.ask_aside("GetServiceQuota", client.get_service_quota, ServiceCode="ec2", QuotaCode=quota.code)
+        return replace(quota, limit=float(answer["Quota"]["Value"]))
+    return quota

@@ -13,8 +13,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import tenacity
-
 from bootstrap.errors import ProviderError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from bootstrap.providers.base import Plan, Remains, Request, Watcher
     from bootstrap.providers.ec2_plan import Ec2Plan
 
-_AGAIN = ("throttled", "transient", "network")
-_ATTEMPTS = 8
 _CALLS_AT_ONCE = 4
 _READY_WITHIN = 600.0  # seconds from the call until an instance runs and has an address
 
@@ -53,7 +49,7 @@ class Ec2Provider:
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._aws = aws
+        self._aws = self._making = aws
         self._folder = folder
         self._settle = settle
         self._connect = connect
@@ -74,6 +70,7 @@ class Ec2Provider:
     def create(self, plan: Plan, watcher: Watcher, names: Sequence[str] | None = None) -> None:
         """See `Provider.create`. Raises AwsError when what all hosts need cannot be made."""
         assert isinstance(plan, ec2_plan.Ec2Plan)  # noqa: S101  (its own plan comes back)
+        self._making = self._aws.until(lambda: watcher.stopped)
         batches = _batches(plan, names)
         if not self._group:
             self._prepare(plan)
@@ -88,7 +85,7 @@ class Ec2Provider:
 
     def look(self, plan: Plan) -> list[Machine]:
         """See `Provider.look`."""
-        found = teardown.instances(self._aws, plan.run_id)
+        found = teardown.instances(self._making, plan.run_id)
         return [self._seen(one) if one.id in self._machines else machine_of(one) for one in found]
 
     def destroy(self, plan: Plan) -> Remains:
@@ -116,7 +113,7 @@ class Ec2Provider:
         keys.store(pair, self._folder / "key")
         self._once(
             "ImportKeyPair",
-            self._aws.ec2.import_key_pair,
+            self._making.ec2.import_key_pair,
             shown={"KeyName": name},
             KeyName=name,
             PublicKeyMaterial=pair.public.encode(),
@@ -124,19 +121,19 @@ class Ec2Provider:
         )
         made = self._once(
             "CreateSecurityGroup",
-            self._aws.ec2.create_security_group,
+            self._making.ec2.create_security_group,
             shown={"GroupName": name},
             GroupName=name,
             Description=f"SSH to the hosts of run {plan.run_id} of charrnn-bootstrap",
             VpcId=plan.places[0].vpc,
             TagSpecifications=[tags.specification("security-group", common)],
         )
-        group = made["GroupId"] if made else self._group_of(plan)
+        group = made["GroupId"] if made else self._making.again(lambda: self._group_of(plan))
         version = {"CidrIpv6": plan.ssh_from} if ":" in plan.ssh_from else {"CidrIp": plan.ssh_from}
         ranges = {"Ipv6Ranges" if ":" in plan.ssh_from else "IpRanges": [version]}
         self._once(
             "AuthorizeSecurityGroupIngress",
-            self._aws.ec2.authorize_security_group_ingress,
+            self._making.ec2.authorize_security_group_ingress,
             shown={"GroupId": group, "From": plan.ssh_from},
             GroupId=group,
             IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, **ranges}],
@@ -146,15 +143,19 @@ class Ec2Provider:
     def _once(self, action: str, call: Callable[..., Any], *, shown: dict[str, Any], **parameters: Any) -> Any:
         """Make a thing; None when it is there already, because an answer that got lost was asked for again."""
         try:
-            return self._aws.change(action, call, shown=shown, **parameters)
+            return self._making.change(action, call, shown=shown, **parameters)
         except AwsError as error:
             if error.kind == "duplicate":
                 return None
             raise
 
     def _group_of(self, plan: Ec2Plan) -> str:
-        found = teardown.look(self._aws, teardown.Scope(runs=frozenset({plan.run_id})))
-        return next(thing.id for thing in found if thing.kind == "security groups")
+        found = teardown.look(self._making, teardown.Scope(runs=frozenset({plan.run_id})))
+        group = next((thing.id for thing in found if thing.kind == "security groups"), None)
+        if group is None:
+            message = f"the security group of run {plan.run_id} was made, and is not listed yet"
+            raise AwsError(message, kind="transient", code="", action="DescribeSecurityGroups")
+        return group
 
     def _start(self, plan: Ec2Plan, batch: order.Batch, watcher: Watcher) -> dict[str, str]:
         """Start a batch where there is room; return its instances' ids and names. What fails is told to `watcher`."""
@@ -195,23 +196,15 @@ class Ec2Provider:
         raise refused
 
     def _run(self, plan: Ec2Plan, batch: order.Batch, offer: tuple[str, str], watcher: Watcher) -> dict[str, str]:
-        """Call RunInstances, again with the same token while the answer is that AWS is busy or broken."""
+        """Call RunInstances; a call that is made again, as AWS is busy or broken, has the same token."""
         pair = keys.make()
         parameters = run_parameters(plan, batch, offer, self._group, pair)
-        retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, AwsError) and error.kind in _AGAIN),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=20),
-            stop=lambda state: state.attempt_number >= _ATTEMPTS or watcher.stopped,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        token = self._token(plan, batch)
         try:
-            answer = retry(self._run_once, parameters, token)
+            answer = self._run_once(parameters, self._token(plan, batch))
         except AwsError as error:
             if error.kind != "spent-token":
                 raise
-            answer = retry(self._run_once, parameters, self._token(plan, batch))
+            answer = self._run_once(parameters, self._token(plan, batch))
         started = {}
         for one in answer["Instances"]:
             name = batch.names[min(one.get("AmiLaunchIndex", 0), batch.count - 1)]
@@ -225,9 +218,9 @@ class Ec2Provider:
 
     def _run_once(self, parameters: dict[str, Any], token: str) -> Any:
         shown = {key: value for key, value in parameters.items() if key not in ("UserData", "TagSpecifications")}
-        return self._aws.change(
+        return self._making.change(
             "RunInstances",
-            self._aws.ec2_once.run_instances,
+            self._making.ec2.run_instances,
             shown=shown,
             token=token,
             result=lambda answer: [one["InstanceId"] for one in answer["Instances"]],
@@ -262,7 +255,7 @@ class Ec2Provider:
         begun, pause = self._now(), 0.5
         while waiting and not watcher.stopped:
             try:
-                found = {one.id: one for one in teardown.instances(self._aws, plan.run_id)}
+                found = {one.id: one for one in teardown.instances(self._making, plan.run_id)}
             except AwsError as error:
                 if error.kind in ("credentials", "denied"):
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,13 @@ class Ec2Plan(Plan):
     minutes: int = 120
     expires: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     name: str | None = None
+    profile: str | None = None  # as given by --profile
+
+    @property
+    def removal(self) -> str:
+        """See `Plan.removal`; in the account that the run is in."""
+        account = f" --profile {shlex.quote(self.profile)}" if self.profile else ""
+        return f"charrnn-bootstrap down {self.run_id}{account}"
 
     def system(self, distro: str) -> System:
         """Return how a distro is started."""
@@ -77,7 +85,7 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
     owner = tags.owner_of(aws.ask("GetCallerIdentity", aws.client("sts").get_caller_identity)["Arn"])
     ask = cost.spot if request.spot else cost.on_demand
     prices = {one.name: {name: ask(aws, one.name, name) for name in systems} for one in types}
-    money = _money(aws, request, types[0], systems, prices)
+    money = _money(request, types[0], systems, prices) | _quotas(aws, request, types, len(systems) * request.replicas)
     hosts = tuple(
         PlannedHost(
             host,
@@ -110,6 +118,7 @@ def decide(aws: Aws, request: Request, now: datetime | None = None) -> Ec2Plan:
         minutes=minutes,
         expires=(now or datetime.now(UTC)) + timedelta(minutes=minutes + _BOOT_MINUTES),
         name=request.name,
+        profile=request.profile,
     )
 
 
@@ -142,13 +151,12 @@ def _system(name: str, release: Release, image: images.Image, request: Request, 
 
 
 def _money(
-    aws: Aws,
     request: Request,
     best: network.InstanceType,
     systems: dict[str, System],
     prices: dict[str, dict[str, float | None]],
 ) -> dict[str, Any]:
-    """Add prices up and learn the quota; what cannot be learnt is None, and an error only where a budget was given."""
+    """Add prices up; one that cannot be learnt is None, and an error only where a budget was given."""
 
     def total(price: dict[str, float | None], starts: int) -> cost.Cost:
         each = [(price[name], system.billing) for name, system in systems.items()] * (request.replicas * starts)
@@ -157,8 +165,6 @@ def _money(
     # A host may become any of the types, and where spot takes it back its time begins anew.
     dearest = {name: cost.dearest(of[name] for of in prices.values()) for name in systems}
     sum_of = cost.Cost(total(prices[best.name], 1).per_hour, total(dearest, 1 + request.retry_spot).at_most)
-    needed = best.vcpus * len(systems) * request.replicas
-    limit = cost.quota(aws, best.name, needed, is_spot=request.spot)
     if request.budget is not None:
         if sum_of.at_most is None:
             kind, name = next(
@@ -171,20 +177,27 @@ def _money(
         if sum_of.at_most > request.budget:
             message = f"it may cost ${sum_of.at_most:.2f}, and --budget is ${request.budget:.2f}"
             raise PlanError(message, remedy="fewer --replicas, a smaller --instance-type, or fewer --max-hours")
-        if limit is not None and limit.limit is None:
-            message = f"the quota for {limit.family} instances ({limit.code}) cannot be learnt"
+    return {"prices": prices[best.name], "cost": asdict(sum_of)}
+
+
+def _quotas(aws: Aws, request: Request, types: list[network.InstanceType], hosts: int) -> dict[str, Any]:
+    """Learn the quotas of every type that a host may become. Raises PlanError for one that is too small.
+
+    One that cannot be learnt is None, and an error only where a budget was given.
+    """
+    limits = [cost.learnt(aws, one) for one in cost.wanted(types, hosts, is_spot=request.spot)]
+    for one in limits:
+        if one.limit is None and request.budget is not None:
+            message = f"the quota for {one.family} instances ({one.code}) cannot be learnt"
             raise PlanError(message, remedy="launch without --budget, or allow servicequotas:GetServiceQuota")
-    if limit is not None and limit.exceeded:
-        raise PlanError(
-            f"{needed} vCPUs are needed, and the account's quota for {limit.family} instances is {limit.limit:.0f}",
-            remedy=f"ask for more of {limit.code} in the Service Quotas console, or launch fewer hosts",
-        )
-    return {
-        "prices": prices[best.name],
-        "cost": asdict(sum_of),
-        "quota": asdict(limit) if limit else None,
-        "vcpus": needed,
-    }
+        if one.exceeded:
+            of, without = (f" of {one.instance_type}", f", or leave {one.instance_type} out") if types[1:] else ("", "")
+            raise PlanError(
+                f"{one.needed} vCPUs{of} are needed, and the account's quota for {one.family} instances is "
+                f"{one.limit:.0f}",
+                remedy=f"ask for more of {one.code} in the Service Quotas console, or launch fewer hosts{without}",
+            )
+    return {"quotas": [asdict(one) for one in limits], "vcpus": types[0].vcpus * hosts}
 
 
 def _notes(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import LedgerError
 from bootstrap.providers import tags
-from bootstrap.providers.aws import HOPELESS, Aws, AwsError
+from bootstrap.providers.aws import AGAIN, HOPELESS, Aws, AwsError
 from bootstrap.providers.base import Remains
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SETTLE = 10.0
 """Seconds between the two empty looks."""
 
 _AT_ONCE = 200  # ids in one TerminateInstances
-_PATIENCE = 30  # looks refused one after the other, five seconds apart at most: what is left costs money
+_REFUSALS = 30  # looks refused one after the other, five seconds apart at most: what is left costs money
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,7 @@ def look(aws: Aws, scope: Scope, *, gone: bool = False) -> list[Found]:
 def instances(aws: Aws, run_id: str) -> list[Found]:
     """List a run's instances, those terminated not long ago among them. One call for each thousand hosts."""
     mine: Any = [{"Name": f"tag:{tags.RUN}", "Values": [run_id]}]
-    pages = aws.pages(
-        "DescribeInstances", "describe_instances", "Reservations", Filters=mine, PaginationConfig={"PageSize": 1000}
-    )
+    pages = aws.pages("DescribeInstances", "describe_instances", "Reservations", Filters=mine, MaxResults=1000)
     return [
         Found("instances", one["InstanceId"], tags.read(one), aws.region, one["State"]["Name"], one)
         for reservation in pages
@@ -120,7 +118,8 @@ def destroy(
 ) -> Remains:
     """Remove everything that is meant, and return what was removed and what is left after `limit` seconds.
 
-    Raises AwsError where there is no point in trying on: no credentials, no permission.
+    Where AWS is out of reach or throttles, that long is waited too: what is left costs money. Raises AwsError then, and
+    where there is no point in trying on: no credentials, no permission.
     """
     begun, pause, empty, failures = now(), 0.5, False, 0
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
@@ -131,7 +130,8 @@ def destroy(
             failures = 0
         except AwsError as error:
             failures += 1
-            if error.kind in HOPELESS or failures >= _PATIENCE:
+            over = now() - begun > limit if error.kind in AGAIN else failures >= _REFUSALS
+            if error.kind in HOPELESS or over:
                 raise
             left, trouble, empty = [], error, False
         for thing in left:

@@ -49,6 +49,12 @@ class User:
     cloud: Cloud
     home: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    variables: dict[str, str | None] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """The account's environment, with this user's variables in it; None takes one out."""
+        merged = {**self.cloud.environment(self.home), **self.variables}
+        return {name: value for name, value in merged.items() if value is not None}
 
     def argv(self, *arguments: str) -> list[str]:
         """The installed command with its arguments."""
@@ -58,7 +64,7 @@ class User:
         """Run the command to its end."""
         return subprocess.run(
             self.argv(*arguments),
-            env=self.cloud.environment(self.home),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -70,7 +76,7 @@ class User:
         """Start the command; it is ended with the test at the latest."""
         process = subprocess.Popen(
             self.argv(*arguments),
-            env=self.cloud.environment(self.home),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

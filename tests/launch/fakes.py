@@ -17,6 +17,7 @@ from bootstrap.playbook.run import Context
 from bootstrap.playbook.schema import Playbook
 from bootstrap.providers.aws import Aws, AwsError
 from bootstrap.providers.ec2 import Ec2Provider
+from bootstrap.providers.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +79,11 @@ class BigAws:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.things: dict[str, dict[str, Any]] = {"key": {}, "group": {}, "instance": {}}
-        self.ec2 = self.ec2_once = SimpleNamespace(**{name: name for name in _OPERATIONS})
+        self.ec2 = SimpleNamespace(**{name: name for name in _OPERATIONS})
+
+    def until(self, _stopped: Callable[[], bool]) -> BigAws:
+        """Nothing is waited for here."""
+        return self
 
     def client(self, _service: str, **_: Any) -> Any:
         """Return a client whose calls are names."""
@@ -93,6 +98,8 @@ class BigAws:
             raise AwsError("not here", kind="denied", code="", action=action)
         keys = [*self.things["key"].values()]
         return {"Arn": "arn:aws:iam::1:user/u", "Parameters": [], "KeyPairs": keys}
+
+    ask_aside = ask
 
     def pages(self, action: str, operation: str, _key: str, **_: Any) -> Iterator[Any]:
         """Answer a listing, page by page."""
@@ -168,7 +175,8 @@ def launch(
 ) -> Outcome:
     """Plan, start, run and remove, as the verb does it, with hosts that answer at once."""
     with Ledger(folder / "ledger.sqlite") as ledger:
-        provider = Ec2Provider(aws or Aws("us-east-1"), folder / "state", settle=0.0, connect=FakeHost, sleep=sleep)
+        patient = aws or Aws("us-east-1", patience=Patience(sleep=sleep))
+        provider = Ec2Provider(patient, folder / "state", settle=0.0, connect=FakeHost, sleep=sleep)
         plan = provider.plan(request)
         ledger.start_run("ec2", ["launch"], run_id=plan.run_id)
 

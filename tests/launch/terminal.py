@@ -22,7 +22,7 @@ class Terminal:
     def __init__(self, user: User, *arguments: str) -> None:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(self.master, (24, 100))
-        environment = user.cloud.environment(user.home) | {"TERM": "xterm"}
+        environment = user.environment() | {"TERM": "xterm"}
         # As its controlling terminal, so that Ctrl-C is a signal.
         argv = ["setsid", "--ctty", *user.argv(*arguments)]
         self.process = subprocess.Popen(argv, env=environment, stdin=slave, stdout=slave, stderr=slave)

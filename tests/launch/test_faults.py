@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,11 +17,12 @@ from bootstrap.ledger import Ledger, default_path
 from bootstrap.providers import ec2_plan, teardown
 from bootstrap.providers.aws import Aws, AwsError
 from bootstrap.providers.base import PlanError, Request
+from bootstrap.providers.ec2 import Ec2Provider
+from bootstrap.providers.patience import Patience
 from tests.launch.fakes import BigAws, FakeHost, launch
+from tests.launch.scripted import Clock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.launch.cloud import Cloud
 
 LOOKS = ("DescribeInstances", "DescribeVolumes", "DescribeSecurityGroups", "DescribeKeyPairs")
@@ -84,10 +87,10 @@ def test_a_teardown_that_is_refused_once_is_tried_again(account: Cloud, tmp_path
     assert not any(account.left().values())
 
 
-def launched(echo: Path) -> int:
+def launched(echo: Path, *more: str) -> int:
     """Launch one host through the verb; nobody answers at its address."""
     options = ("--distros", "amazon", "--ssh-from", "10.0.0.1", "--ssh-timeout", "1", "--settle", "0", "--yes")
-    return cli.run(["launch", "--playbook", str(echo), *options])
+    return cli.run(["launch", "--playbook", str(echo), *options, *more])
 
 
 def test_a_ledger_that_cannot_be_written_any_more_leaves_nothing(
@@ -124,6 +127,28 @@ def test_a_teardown_that_is_refused_names_the_run_that_may_still_be_there(
     assert said.endswith(f"charrnn-bootstrap down {run} --yes)")
 
 
+@pytest.mark.parametrize("code", ["ExpiredToken", "RequestExpired"])
+def test_a_login_that_ends_in_mid_launch_says_what_removes_the_rest(
+    account: Cloud, echo: Path, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    """The teardown is impossible then; logged in again, the same account has to be meant."""
+    settings = Path.home() / ".aws"
+    settings.mkdir()
+    (settings / "credentials").write_text("[my lab]\naws_access_key_id = a\naws_secret_access_key = b\n")
+
+    def expire(action: str) -> None:
+        if action == "DescribeVolumes":  # of the teardown
+            account.faults.add(action, code, "The security token included in the request is expired")
+
+    account.faults.on_call = expire
+    assert launched(echo, "--profile", "my lab") == 9
+    assert account.left()["instances"]
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"may still be there: DescribeVolumes in us-east-1: {code}: The security token included in" in said
+    assert "log in again, so that profile my lab has new credentials; then charrnn-bootstrap down " in said
+    assert said.endswith(" --profile 'my lab' --yes)")
+
+
 @pytest.mark.parametrize("action", [*MAKES, *REMOVES])
 def test_an_answer_that_gets_lost_makes_nothing_twice(account: Cloud, tmp_path: Path, action: str) -> None:
     account.faults.lost[action] = 1
@@ -131,6 +156,37 @@ def test_an_answer_that_gets_lost_makes_nothing_twice(account: Cloud, tmp_path: 
     assert [host.failure for host in outcome.hosts] == [None, None]
     assert len(account.launched) == 2
     assert not any(account.left().values())
+
+
+def test_a_group_whose_answer_got_lost_may_be_listed_late(account: Cloud, tmp_path: Path) -> None:
+    from moto.ec2.models.security_groups import SecurityGroupBackend
+
+    looks: list[int] = []
+
+    def late(original: Any, *given: Any, **named: Any) -> Any:
+        looks.append(1)
+        return [] if len(looks) <= 3 else original(*given, **named)
+
+    account.faults.lost["CreateSecurityGroup"] = 1
+    account._replace(SecurityGroupBackend, "describe_security_groups", late)
+    outcome = launch(tmp_path, request(), sleep=no_sleep)
+    assert [host.failure for host in outcome.hosts] == [None, None]
+    assert not any(account.left().values())
+
+
+def test_a_launch_that_is_stopped_waits_for_no_throttling(account: Cloud, tmp_path: Path) -> None:
+    account.faults.add("RunInstances", "RequestLimitExceeded", times=1000)
+    clock, failed = Clock(), []
+    watcher = SimpleNamespace(failed=lambda name, error: failed.append((name, error.kind)), note=lambda *_: None)
+    clock.on_tick = lambda at: setattr(watcher, "stopped", at >= 3)
+    watcher.stopped = False
+    aws = Aws("us-east-1", patience=Patience(sleep=clock.sleep, now=clock.now))
+    provider = Ec2Provider(aws, tmp_path / "state", settle=0.0, now=clock.now, sleep=clock.sleep)
+    plan = provider.plan(request(distros=("amazon",)))
+    provider.create(plan, watcher)
+    assert failed == [("amazon-1", "throttled")]
+    assert 3 <= clock.at <= 3.5
+    assert provider.destroy(plan).clean, "what removes is not stopped"
 
 
 def test_quota_stops_the_rest_and_is_named(account: Cloud, tmp_path: Path) -> None:
@@ -265,5 +321,5 @@ def test_what_cannot_be_had_is_said_before_anything_is_made(
 
 def test_no_credentials_is_one_line(account: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     account.faults.add("GetCallerIdentity", "ExpiredToken", "The security token included in the request is expired")
-    with pytest.raises(ProviderError, match="check the credentials"):
+    with pytest.raises(ProviderError, match=r"ExpiredToken.*log in again"):
         ec2_plan.decide(Aws("us-east-1"), request())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import botocore.session
 import pytest
 
 import cli
-from bootstrap.providers import cost
+from bootstrap.providers import cost, network
 
 if TYPE_CHECKING:
     from tests.launch.conftest import User
@@ -34,7 +35,9 @@ def test_a_plan_says_what_it_costs(rich: User) -> None:
     assert answer["prices"] == {"amazon": 0.01, "suse": 0.03, "rhel": 0.02, "ubuntu": 0.01}
     assert answer["cost"]["per_hour"] == pytest.approx(3 * 0.07)
     assert answer["cost"]["at_most"] == pytest.approx(3 * (0.04 * (1.5 + BOOT) + 0.03 * 2)), "SUSE by started hours"
-    assert answer["quota"] == {"family": "standard", "code": "L-1216C47A", "limit": 32.0, "needed": 24}
+    assert answer["quotas"] == [
+        {"family": "standard", "code": "L-1216C47A", "limit": 32.0, "needed": 24, "instance_type": "t3.micro"}
+    ]
     shown = rich.run("launch", "--dry-run", *FOUR)
     assert "$0.0100 an hour" in shown.stdout
     assert "cost      $0.0700 an hour, at most $0.17 until all have ended" in shown.stdout
@@ -78,6 +81,10 @@ def test_the_most_is_of_the_dearest_type_and_of_every_start(
         ((), "40 vCPUs are needed, and the account's quota for standard instances is 32 (ask for more of L-1216C47A"),
         (("--spot",), "40 vCPUs are needed, and the account's quota for standard instances is 4 (ask for more of L-34"),
         (
+            ("--instance-type", "t3.nano,t3.micro,c7i.xlarge"),  # of one family: the largest counts
+            "80 vCPUs of c7i.xlarge are needed, and the account's quota for standard instances is 32",
+        ),
+        (
             ("--instance-type", "g4dn.xlarge"),
             "80 vCPUs are needed, and the account's quota for G and VT instances is 0",
         ),
@@ -88,6 +95,66 @@ def test_a_quota_that_is_too_small_is_named(rich: User, options: tuple[str, ...]
     assert refused.returncode == 9
     assert words in refused.stderr
     assert not set(rich.cloud.faults.calls) & MAKES
+
+
+def test_a_quota_is_looked_at_for_the_types_that_stand_in(rich: User) -> None:
+    options = ("--replicas", "3", "--instance-type", "t3.micro,g4dn.xlarge")
+    refused = rich.run("launch", *FOUR, *options, "--yes")
+    assert refused.returncode == 9
+    assert refused.stderr == (
+        "charrnn-bootstrap: 48 vCPUs of g4dn.xlarge are needed, and the account's quota for G and VT instances is 0 "
+        "(ask for more of L-DB2E81BA in the Service Quotas console, or launch fewer hosts, or leave g4dn.xlarge out)\n"
+    )
+    assert not set(rich.cloud.faults.calls) & MAKES
+    rich.cloud.faults.quotas["L-DB2E81BA"] = 48.0
+    shown = rich.run("plan", *FOUR, *options)
+    assert "quota     24 vCPUs needed, 32 allowed for standard instances" in shown.stdout
+    assert "quota     48 vCPUs needed, 48 allowed for G and VT instances" in shown.stdout
+
+
+def test_every_family_that_can_be_launched_falls_under_a_quota() -> None:
+    """By boto3's own list of instance types, in which a family that is new may have no quota known here yet."""
+    model = botocore.session.get_session().get_service_model("ec2").shape_for("InstanceType")
+    types = [network.InstanceType(name, "x86_64", 2, 0, 0) for name in model.metadata["enum"]]
+    families = {one.name.partition(".")[0] for one in types if not cost.wanted([one], 1, is_spot=False)}
+    on_hosts_of_their_own = {name for name in families if name.startswith("mac")}
+    retired = {"cc1", "cc2", "cg1", "cr1", "hi1", "hs1"}
+    assert families - on_hosts_of_their_own <= retired
+
+
+@pytest.mark.parametrize(
+    ("name", "on_demand", "spot"),
+    [
+        ("im4gn.large", "L-1216C47A", "L-34B43A08"),
+        ("is4gen.large", "L-1216C47A", "L-34B43A08"),
+        ("gr6.4xlarge", "L-DB2E81BA", "L-3819A6DF"),
+        ("p4d.24xlarge", "L-417A185B", "L-7212CCBC"),
+        ("p5.48xlarge", "L-417A185B", "L-C4BD4855"),
+        ("trn1.2xlarge", "L-2C3B7624", "L-6B0D517C"),
+        ("inf2.xlarge", "L-1945791B", "L-B5D1601B"),
+        ("dl1.24xlarge", "L-6E869C2A", "L-85EED4F7"),
+        ("x2idn.16xlarge", "L-7295265B", "L-E3A00192"),
+        ("u-6tb1.112xlarge", "L-43DA4232", None),
+        ("hpc7a.12xlarge", "L-F7808C92", None),
+        ("mac2.metal", None, None),
+    ],
+)
+def test_which_quota_a_type_falls_under(name: str, on_demand: str | None, spot: str | None) -> None:
+    one = network.InstanceType(name, "x86_64", 2, 0, 0)
+    for code, is_spot in ((on_demand, False), (spot, True)):
+        assert [quota.code for quota in cost.wanted([one], 3, is_spot=is_spot)] == ([code] if code else [])
+
+
+def test_quotas_are_of_every_type_each_family_once() -> None:
+    types = [
+        network.InstanceType(name, "x86_64", vcpus, 0, 0) for name, vcpus in (("t3.micro", 2), ("c7i.4xlarge", 16))
+    ]
+    types.append(network.InstanceType("g4dn.xlarge", "x86_64", 4, 0, 1))
+    found = cost.wanted(types, 3, is_spot=False)
+    assert [(one.family, one.needed, one.instance_type) for one in found] == [
+        ("standard", 48, "c7i.4xlarge"),
+        ("G and VT", 12, "g4dn.xlarge"),
+    ]
 
 
 def test_what_cannot_be_learnt_is_unknown_and_an_error_only_with_a_budget(clerk: User) -> None:

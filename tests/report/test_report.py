@@ -526,7 +526,7 @@ def test_pictures_are_made(ledger: Ledger, call: Callable[..., Done], tmp_path: 
     assert once_more == drawn
 
 
-@pytest.mark.parametrize(("form", "library"), [("html", "jinja2"), ("png", "matplotlib")])
+@pytest.mark.parametrize(("form", "library"), [("html", "jinja2"), ("png", "matplotlib"), ("svg", "matplotlib")])
 def test_without_its_library_an_output_is_one_line(
     ledger: Ledger, call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, form: str, library: str
 ) -> None:
@@ -537,6 +537,27 @@ def test_without_its_library_an_output_is_one_line(
     done = call("report", "--format", form, "--ledger", ledger.path)
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "not installed here" in done.err
+    assert ("(pip install 'charrnn-bootstrap[charts]', or with pipx: " in done.err) == (library == "matplotlib")
+
+
+def test_only_pictures_need_what_is_an_extra(ledger: Ledger, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    synthetic.run(ledger, replicas=3)
+    program = (
+        "import sys, cli\n"
+        "for name in ('matplotlib', 'numpy', 'PIL', 'scipy', 'torch'): sys.modules[name] = None\n"
+        "for ending in ('txt', 'md', 'csv', 'json', 'html'):\n"
+        "    arguments = ['report', '--all', '-o', f'{sys.argv[2]}/report.{ending}', '--ledger', sys.argv[1]]\n"
+        "    cli.command(arguments, standalone_mode=False)\n"
+    )
+    argv = [sys.executable, "-c", program, str(ledger.path), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = {path.suffix: path.read_text() for path in tmp_path.glob("report.*")}
+    assert set(made) == {".txt", ".md", ".csv", ".json", ".html"}
+    assert all("SLES 15 SP7" in text for text in made.values())
 
 
 def test_the_plain_outputs_need_no_heavy_library(ledger: Ledger) -> None:

@@ -37,14 +37,14 @@ _STYLE: dict[Any, Any] = {
 def pyplot() -> Any:
     """Return Matplotlib's figures, drawn without a screen. Raises MissingLibraryError where there is no Matplotlib."""
     try:
-        import matplotlib as mpl  # noqa: PLC0415  (only what draws needs it; hosts do without)
+        import matplotlib as mpl  # noqa: PLC0415  (only what draws needs it: an extra)
 
         mpl.use("Agg")
         import matplotlib.pyplot as plt  # noqa: PLC0415
     except ImportError as error:
         raise MissingLibraryError(
             "a picture needs Matplotlib, which is not installed here",
-            remedy="make the report where charrnn-bootstrap is installed in full, or choose another --format",
+            remedy="pip install 'charrnn-bootstrap[charts]', or with pipx: pipx inject charrnn-bootstrap matplotlib",
         ) from error
     plt.rcParams.update(_STYLE)
     return plt
