@@ -96,7 +96,7 @@ def execute(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains a prepared run to its end, with the callbacks that its options ask for and these."""
-    standard: list[Callback] = [Metrics(run.directory)]
+    standard: list[Callback] = [Metrics(run.directory, report)]
     if run.options.sample_every:
         standard.append(Samples(run.directory, report))
     if run.options.tensorboard:

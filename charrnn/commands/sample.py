@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn import console
 from charrnn.commands.old_spellings import OldSpellings
 from charrnn.errors import UsageError
 
@@ -121,6 +122,8 @@ class _Output:
         try:
             for first, *rest in pieces:
                 self._put(first)
+                if console.lost():  # nobody gets the rest, which may have no end
+                    return
                 for stream, piece in zip(waiting[1:], rest, strict=True):
                     stream.append(piece)
         except KeyboardInterrupt:
