@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
-import os
 import sys
 
 import click
 
-from bootstrap import __version__
+from bootstrap import __version__, console
 from bootstrap.errors import BootstrapError
 
 PROGRAM = "charrnn-bootstrap"
@@ -87,7 +86,8 @@ def command() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every failure ends as one line on stderr and an exit code of its own."""
-    sys.exit(run(arguments))
+    console.prepare()
+    sys.exit(console.ended(run(arguments), PROGRAM, lost_code=1))
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -100,9 +100,6 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail("interrupted", 130)
     except click.ClickException as error:
         return _explain(error)
-    except BrokenPipeError:  # the reader went away: `charrnn-bootstrap runs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except (ModuleNotFoundError, OSError) as error:
         return _explain_machine(error)
     return result if isinstance(result, int) else 0
@@ -126,7 +123,7 @@ def _explain_machine(error: ModuleNotFoundError | OSError) -> int:
         return _fail(lacks, 1)
     if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         raise error
-    return _fail(f"{error.filename or 'cannot write the answer'}: {error.strerror}", 1)
+    return _fail(f"{error.filename or 'cannot write'}: {error.strerror}", 1)
 
 
 def _fail(message: str, exit_code: int) -> int:

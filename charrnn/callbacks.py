@@ -3,6 +3,7 @@
 A callback changes nothing in a run: with or without it the parameters are the same to the bit.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -10,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from charrnn import strain
+from charrnn import console, strain
 from charrnn.atomic import write_atomically
-from charrnn.errors import DiskError
 from charrnn.rows import JsonLines
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """The moments of a run at which something may be done. Every method does nothing by itself."""
+    """The moments of a run at which something may be done. Every method does nothing by itself.
+
+    `lost` says what of its output or records could not be written, and why; a run does not end for that.
+    """
+
+    lost: str | None = None
 
     def started(self, run: "Run") -> None:
         """Before the first step."""
@@ -166,6 +171,26 @@ class Bar(Callback):
             self._progress.stop()
 
 
+class OutputWatch(Callback):
+    """Tells by `note` that standard output cannot be written: at once, and with each checkpoint from then on."""
+
+    def __init__(self, note: Callable[[str], object]) -> None:
+        self.note = note
+
+    def stepped(self, run: "Run", step: "Step") -> None:
+        """Looks whether all could be written."""
+        why = console.lost()
+        if why is None or self.lost:
+            return
+        self.lost = f"standard output ({why})"
+        self.note(f"standard output cannot be written: {why}; training goes on (Ctrl-C saves and stops)")
+
+    def saved(self, run: "Run", path: Path) -> None:
+        """Where the checkpoint is, which standard output cannot say."""
+        if self.lost:
+            self.note(f"saved {path}; still lost: {self.lost}")
+
+
 class Metrics(Callback):
     """metrics.jsonl: a row every `print_every` iterations and at each evaluation.
 
@@ -175,8 +200,8 @@ class Metrics(Callback):
     forward_backward_seconds and peak_memory_bytes.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.rows = JsonLines(directory / "metrics.jsonl")
+    def __init__(self, directory: Path, report: Callable[[str], object]) -> None:
+        self.rows = JsonLines(directory / "metrics.jsonl", report)
         self.speed = Speed()
 
     def started(self, run: "Run") -> None:
@@ -204,6 +229,7 @@ class Metrics(Callback):
         if run.options.memory_benchmark:
             row["peak_memory_bytes"] = peak_memory(run)
         self.rows.write(row)
+        self.lost = self.rows.lost
 
     def recovered(self, run: "Run", message: str) -> None:
         """Begins to count characters from where the run went back to."""
@@ -230,7 +256,7 @@ class Samples(Callback):
     """A sample every so many iterations, shown and kept in samples.jsonl, so that its growth can be seen."""
 
     def __init__(self, directory: Path, show: Callable[[str], object]) -> None:
-        self.rows = JsonLines(directory / "samples.jsonl")
+        self.rows = JsonLines(directory / "samples.jsonl", show)
         self.show = show
 
     def started(self, run: "Run") -> None:
@@ -255,6 +281,7 @@ class Samples(Callback):
         text = "".join(piece for (piece,) in pieces)
         run.model.train()
         self.rows.write({"iteration": step.iteration, "epoch": round(step.epoch, 6), "text": text})
+        self.lost = self.rows.lost
         self.show(f"--- sample at iteration {step.iteration} ---\n{text}\n---")
 
     def ended(self, run: "Run") -> None:
@@ -271,9 +298,14 @@ class FirstCheckpoint(Callback):
     """
 
     def __init__(
-        self, directory: Path, started_at: tuple[float, float], now: Callable[[], tuple[float, float]]
+        self,
+        directory: Path,
+        started_at: tuple[float, float],
+        now: Callable[[], tuple[float, float]],
+        report: Callable[[str], object],
     ) -> None:
         self.file = directory / "first-checkpoint.json"
+        self.report = report
         self.started_at = started_at
         self.now = now
         self.done = False
@@ -284,7 +316,8 @@ class FirstCheckpoint(Callback):
         """A resumed run has had its first checkpoint."""
         self.done = run.resumed
         if not self.done:
-            self.file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either, which is told then
+                self.file.unlink()
         self.training_from = self.stepped_at = self.now()[1]
         self.before = strain.read(self.training_from)
 
@@ -320,7 +353,8 @@ class FirstCheckpoint(Callback):
         try:
             write_atomically(self.file, json.dumps(content, indent=1).encode())
         except OSError as error:
-            raise DiskError(f"{self.file} cannot be written: {error.strerror or error}") from error
+            self.lost = f"{self.file} ({error.strerror or error})"
+            self.report(f"{self.file} cannot be written: {error.strerror or error}; training goes on without it")
 
     def _phases(self, run: "Run", uptime: float) -> list[dict[str, Any]]:
         """Start, training, evaluation, saving, one after the other; training is the rest, with what lies between."""

@@ -4,16 +4,14 @@ Nothing heavy is imported here: `charrnn --help` must not pay for torch. A verb'
 verb is called, or when its own help is asked for.
 """
 
-import contextlib
 import importlib
 import importlib.util
-import os
 import sys
-from typing import Any
 
 import click
 
-from charrnn.errors import CharRNNError
+from charrnn import console
+from charrnn.errors import CharRNNError, LostError
 
 PROGRAM = "charrnn"
 
@@ -54,13 +52,6 @@ class LazyGroup(click.Group):
         command = importlib.import_module(_module_name(cmd_name)).command
         assert isinstance(command, click.Command)  # noqa: S101 - a fault of ours, not of the user
         return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """As click does it; a closed pipe is ours to handle, before click makes it a failure."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            return _closed_pipe()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs in the help, from `VERBS` alone: no verb is imported for it."""
@@ -105,17 +96,9 @@ def group() -> None:
     """Character-level recurrent networks: train, sample, evaluate."""
 
 
-def _closed_pipe() -> int:
-    """The reader of our output went away (`charrnn sample | head`): nothing to say, and nobody to say it to."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    return 141
-
-
 def _complain(message: str) -> None:
     """The one line of an error; where the terminal is gone, the exit status has to do."""
-    with contextlib.suppress(OSError):
-        click.echo(f"{PROGRAM}: {message}", err=True)
+    click.echo(f"{PROGRAM}: {message}", err=True)
 
 
 OF_THE_TRAINER = ("torch", "numpy", "safetensors", "zstandard")
@@ -151,4 +134,5 @@ def run(arguments: list[str] | None = None) -> int:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run())
+    console.prepare()
+    sys.exit(console.ended(run(), PROGRAM, lost_code=LostError.default_exit_code))

@@ -53,6 +53,12 @@ class TrainingError(CharRNNError):
     default_exit_code = 8
 
 
+class LostError(CharRNNError):
+    """Everything was done, but part of what was said or recorded of it could not be written."""
+
+    default_exit_code = 9
+
+
 class InterruptError(CharRNNError):
     """A run that was asked to stop (Ctrl-C, SIGTERM) and has saved what it had to save.
 

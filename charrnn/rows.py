@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from charrnn.atomic import write_atomically
 from charrnn.errors import DiskError
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from charrnn.run import Run
 
 
@@ -17,13 +21,16 @@ class JsonLines:
 
     A run puts another run's file aside (metrics-1.jsonl and so on); a resumed one takes its own up again and drops
     what was written after the iteration it goes on from, so that the file reads as if nothing had happened. Whose a
-    file is, its rows say (`run`).
+    file is, its rows say (`run`). A row that cannot be written is left out, and `report` is told once: the disk may
+    have room again, and a run that can save its checkpoints goes on. `lost` then says which file, and why.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Callable[[str], object]) -> None:
         self.path = path
+        self.report = report
+        self.lost: str | None = None
         self._run = ""
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
 
     def open(self, run: "Run") -> None:
         """Makes the file ready for this run; raises DiskError."""
@@ -33,7 +40,7 @@ class JsonLines:
                 self._put_aside()
             if run.resumed:
                 self._take_up(run)
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise DiskError(f"{self.path} cannot be written: {error.strerror or error}") from error
 
@@ -56,21 +63,30 @@ class JsonLines:
         write_atomically(self.path, "".join(kept).encode())
 
     def write(self, row: dict[str, Any]) -> None:
-        """Appends a row, at once visible to readers; raises DiskError."""
+        """Appends a row, whole or not at all, at once visible to readers."""
         if self._file is None:
             return
+        whole = json.dumps({"run": self._run, **row}, ensure_ascii=False).encode() + b"\n"
+        written = 0
         try:
-            self._file.write(json.dumps({"run": self._run, **row}, ensure_ascii=False) + "\n")
-            self._file.flush()
+            while written < len(whole):
+                written += self._file.write(whole[written:])
         except OSError as error:
-            raise DiskError(
-                f"{self.path} cannot be written: {error.strerror or error}; the checkpoints are as they were"
-            ) from error
+            self._take_back(written)
+            why = error.strerror or error
+            if self.lost is None:
+                self.report(f"{self.path} cannot be written: {why}; training goes on, rows of it are lost")
+            self.lost = f"rows of {self.path} ({why})"
+
+    def _take_back(self, size: int) -> None:
+        """Cuts the beginning of a row off, so that the next one stands on a line of its own."""
+        if self._file is not None and size:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._file.seek(0, os.SEEK_END) - size)
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
-            # What is left in the buffer is what could not be written before, and that was reported then.
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None

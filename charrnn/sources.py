@@ -1,4 +1,4 @@
-"""Where text comes from: files, folders, patterns, standard input; plain, gzip or Zstandard."""
+"""Where text comes from: files, folders, patterns, standard input; plain, or compressed by gzip, zstd, xz or bzip2."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import codecs
 import glob
 import gzip
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -13,9 +14,10 @@ import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from charrnn.errors import CorpusError, DiskError
+from charrnn.file_kinds import not_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +26,17 @@ CHUNK = 1 << 20
 # Standard input up to this size stays in memory; beyond it, it goes through an unnamed temporary file.
 SPOOL_IN_MEMORY = 64 << 20
 
-_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MAGIC = {
+    "gzip": re.compile(rb"\x1f\x8b"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+    "xz": re.compile(rb"\xfd7zXZ\0"),
+    "bzip2": re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),  # a first block, or the end: BZh may begin a text
+}
+SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".lzma": "xz", ".bz2": "bzip2"}
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +69,14 @@ class Source:
     def chunks(self) -> Iterator[bytes]:
         """The text's bytes, decompressed, in pieces of about 1 MiB."""
         with self.open() as file:
-            magic = file.read(4)
+            packing = _packing(file.read(10), self.name)
             file.seek(0)
             try:
-                if magic.startswith(_GZIP) or (self.name.endswith(".gz") and magic):
+                if packing == "gzip":
                     with gzip.open(file, "rb") as plain:
                         yield from _read(plain)
-                elif magic == _ZSTANDARD or (self.name.endswith(".zst") and magic):
-                    yield from _zstandard(file, self.name)
+                elif packing is not None:
+                    yield from _READERS[packing](file, self.name)
                 else:
                     yield from _read(file)
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -80,10 +91,8 @@ class Source:
         offset, rest = 0, b""
         for chunk in chunks:
             if not offset and not rest:
-                if chunk.startswith(_UTF16):
-                    raise CorpusError(
-                        f"{self.name} is UTF-16, not UTF-8: convert it (iconv -f UTF-16 -t UTF-8) or use --tokens bytes"
-                    )
+                if told := not_text(chunk):
+                    raise CorpusError(f"{self.name} is {told}, or read it as bytes with --tokens bytes")
                 bom = len(codecs.BOM_UTF8) if chunk.startswith(codecs.BOM_UTF8) else 0
                 chunk, offset = chunk[bom:], bom  # noqa: PLW2901 - the first chunk only, without its mark
             piece = rest + chunk
@@ -102,9 +111,43 @@ class Source:
             ) from error
 
 
-def _read(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+def _read(file: _Readable) -> Iterator[bytes]:
     while chunk := file.read(CHUNK):
         yield chunk
+
+
+def _packing(magic: bytes, name: str) -> str | None:
+    """By what a file is compressed, as its first bytes say, or else its name: gzip, zstd, xz, bzip2."""
+    if not magic:
+        return None
+    for packing, begins in _MAGIC.items():
+        if begins.match(magic):
+            return packing
+    return next((packing for suffix, packing in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def _xz(file: IO[bytes], name: str) -> Iterator[bytes]:
+    try:
+        import lzma  # noqa: PLC0415 - a Python may be built without
+    except ImportError as error:
+        raise CorpusError(f"this Python cannot read xz: unpack {name} first (xz -d)") from error
+    try:
+        with lzma.open(file, "rb") as plain:
+            yield from _read(plain)
+    except (lzma.LZMAError, EOFError) as error:
+        raise CorpusError(f"{name} is damaged, or no xz file: {error}") from error
+
+
+def _bzip2(file: IO[bytes], name: str) -> Iterator[bytes]:
+    try:
+        import bz2  # noqa: PLC0415 - a Python may be built without
+    except ImportError as error:
+        raise CorpusError(f"this Python cannot read bzip2: unpack {name} first (bzip2 -d)") from error
+    try:
+        with bz2.open(file, "rb") as plain:
+            yield from _read(plain)
+    except (OSError, EOFError) as error:  # bz2 has no exception of its own
+        raise CorpusError(f"{name} is damaged, or no bzip2 file: {error}") from error
 
 
 def _zstandard(file: IO[bytes], name: str) -> Iterator[bytes]:
@@ -125,6 +168,9 @@ def _zstandard(file: IO[bytes], name: str) -> Iterator[bytes]:
         raise CorpusError(f"{name} is damaged, or no Zstandard file: {error}") from error
     if not size and os.fstat(file.fileno()).st_size > 16:
         raise CorpusError(f"{name} is damaged: it ends in the middle of its first frame")
+
+
+_READERS = {"zstd": _zstandard, "xz": _xz, "bzip2": _bzip2}
 
 
 def find_sources(data: Sequence[str | Path], spool_dir: Path | None = None) -> list[Source]:

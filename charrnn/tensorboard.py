@@ -78,6 +78,7 @@ class TensorBoard(Callback):
         except OSError as error:
             self.ended()
             why = error.strerror or error
+            self.lost = f"{self.folder} ({why})"
             self.report(f"{self.folder} cannot be written: {why}; training goes on, TensorBoard's figures end here")
 
     def ended(self, run: "Run | None" = None) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import platformdirs
 
 from charrnn.errors import CorpusError, DiskError, UsageError
-from charrnn.sources import CHUNK, find_sources
+from charrnn.sources import CHUNK, SUFFIXES, find_sources
 from charrnn.vocabulary import CODE_POINTS, Vocabulary
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def _corpus_name(data: Sequence[str | Path]) -> str:
     path = Path(first).expanduser().resolve()
     if path.name == "input.txt":
         return path.parent.name
-    return path.name.removesuffix(".gz").removesuffix(".zst").removesuffix(".txt")
+    name = path.stem if path.suffix in SUFFIXES else path.name
+    return name.removesuffix(".txt")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: `reason` is finished, patience or interrupted; `checkpoint` is the last one written."""
+    """How a run ended: `reason` is finished, patience or interrupted; `checkpoint` is the last one written.
+
+    `lost` names the output and the records that could not be written all along.
+    """
 
     reason: str
     checkpoint: Path | None
+    lost: tuple[str, ...] = ()
 
 
 def take_step(run: "Run", *, norms: bool) -> tuple[float, float, tuple[float, float] | None]:
@@ -111,7 +115,7 @@ class Trainer:
         finally:
             for callback in self.callbacks:
                 callback.ended(run)
-        return Outcome(reason, self.last_saved)
+        return Outcome(reason, self.last_saved, tuple(one.lost for one in self.callbacks if one.lost))
 
     def _loop(self) -> str:
         run = self.run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ def command(
     as_json: bool,
     log: Path | None,
     started: float | None,
-) -> None:
+) -> int:
     """Install torch, corpora and the rest of the stack on this machine, and check that it trains.
 
     bootstrap.sh calls this at its end. Called again, it changes nothing that is as it should be.
@@ -70,8 +69,8 @@ def command(
     )
     if dry_run:
         _show(local.plan(options).plan, options, as_json=as_json)
-        return
-    sys.exit(local.install(options, log=log, started=started))
+        return 0
+    return local.install(options, log=log, started=started)
 
 
 def _show(plan: Plan, options: Options, *, as_json: bool) -> None:

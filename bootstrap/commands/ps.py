@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bootstrap import console
+
 if TYPE_CHECKING:
     from bootstrap.launch.cloud import Account
     from bootstrap.providers.teardown import Found
@@ -51,7 +53,7 @@ def command(*, everyone: bool, region: str | None, profile: str | None, watch: b
         for note in there.notes:
             click.echo(f"note: {note}", err=True)
         there.notes.clear()
-        if not watch:
+        if not watch or console.lost():  # nobody looks any more
             return
         sleep(_PAUSE)
 

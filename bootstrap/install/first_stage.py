@@ -24,6 +24,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from bootstrap import console
 from bootstrap.clock import uptime
 from bootstrap.errors import BootstrapError, InstallError, ResourceError
 from bootstrap.events import Recorder, append_to
@@ -310,4 +311,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    console.prepare()
     sys.exit(main())

@@ -11,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-from bootstrap import events
+from bootstrap import console, events
 from bootstrap.errors import BootstrapError
 from bootstrap.install.paths import Home
 from bootstrap.ledger import Ledger
@@ -51,4 +51,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    console.prepare()
     sys.exit(main())

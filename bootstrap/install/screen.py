@@ -45,7 +45,7 @@ class Screen:
     def note(self, text: str) -> None:
         """Write a line into the log only."""
         if self.log is not None:
-            with self.log.open("a") as file:
+            with self.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{text}\n")
 
     def command(self, argv: Sequence[str]) -> None:

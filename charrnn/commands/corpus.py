@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,7 +62,7 @@ def get_corpus(name: str, as_json: bool) -> None:
     from charrnn import corpora  # noqa: PLC0415 - the libraries of the verb
 
     path = corpora.get(name, None if as_json else _note)
-    click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else str(path))
+    click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else os.fsencode(path))
 
 
 @command.command("path", context_settings=_SETTINGS)
@@ -75,7 +76,7 @@ def corpus_path(name: str, as_json: bool) -> None:
     if path is None:
         looked = ", ".join(str(folder) for folder in corpora.folders())
         raise CorpusError(f"the corpus {name} is not in {looked}: charrnn corpus get {name}")
-    click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else str(path))
+    click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else os.fsencode(path))
 
 
 @command.command("stats", context_settings=_SETTINGS)

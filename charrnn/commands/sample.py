@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn import console
 from charrnn.commands.old_spellings import OldSpellings
 from charrnn.errors import UsageError
 
@@ -96,7 +96,7 @@ def _prime(text: str | None, file: str | None) -> bytes:
     if text is not None and file is not None:
         raise UsageError("--prime and --prime-file are both given: choose one")
     if file is None:
-        return os.fsencode(text or "")
+        return (text or "").encode("utf-8", "surrogateescape")  # also where the terminal speaks another encoding
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         content.decode("utf-8")
@@ -121,6 +121,8 @@ class _Output:
         try:
             for first, *rest in pieces:
                 self._put(first)
+                if console.lost():  # nobody gets the rest, which may have no end
+                    return
                 for stream, piece in zip(waiting[1:], rest, strict=True):
                     stream.append(piece)
         except KeyboardInterrupt:

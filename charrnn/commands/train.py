@@ -6,13 +6,14 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from charrnn import console
 from charrnn.clocks import now, process_start
-from charrnn.errors import InterruptError, UsageError
+from charrnn.errors import InterruptError, LostError, UsageError
 from charrnn.flags import GROUPS, Flag, flags
 from charrnn.spelling import modernise, old_options
 
@@ -85,7 +86,7 @@ def _shown(flag: Flag) -> str:
 
 
 class StopRequest:
-    """Notes what asks the run to stop, so that the loop can save first: a signal, or output that nobody reads.
+    """Notes the signal that asks the run to stop, so that the loop can save first.
 
     A second signal ends the process at once. A signal that is ignored (nohup) stays ignored.
     """
@@ -94,7 +95,6 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.out = sys.stdout
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.getsignal(number) for number in self.SIGNALS}
@@ -115,43 +115,6 @@ class StopRequest:
 
     def __call__(self) -> bool:
         return self.signal is not None
-
-    def say(self, text: str) -> None:
-        """Writes a line to the standard output."""
-        self.write(text + "\n")
-        self.flush()
-
-    # What follows makes this a stream for the progress bar, too.
-
-    def write(self, text: str) -> int:
-        """Writes text; where it cannot be written (a closed pipe or terminal), the run is to stop and save."""
-        try:
-            return self.out.write(text)
-        except OSError:
-            self._unread()
-            return len(text)
-
-    def flush(self) -> None:
-        """Hands over what was written."""
-        try:
-            self.out.flush()
-        except OSError:
-            self._unread()
-
-    def isatty(self) -> bool:
-        """Whether a terminal shows it."""
-        return self.out.isatty()
-
-    def fileno(self) -> int:
-        """The standard output's descriptor."""
-        return self.out.fileno()
-
-    def _unread(self) -> None:
-        self.signal = self.signal or signal.SIGPIPE
-        # What is still in the buffer would fail again when the process ends.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self.out.fileno())
-        os.close(null)
 
 
 def _describe(run: "Run") -> Iterable[str]:
@@ -190,21 +153,29 @@ def command(resume: str | None, **given: Any) -> None:
     if resume is not None and "init_from" in given:
         raise UsageError("--resume goes on with a run, --init-from begins a new one: give one of them")
     from charrnn import api  # noqa: PLC0415 - brings torch
-    from charrnn.callbacks import Bar, FirstCheckpoint, Lines  # noqa: PLC0415
+    from charrnn.callbacks import Bar, FirstCheckpoint, Lines, OutputWatch  # noqa: PLC0415
 
     run = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say).run
     for line in _describe(run):
         _say(line)
+    begun_at = run.iteration
     wanted = sys.stdout.isatty() if run.options.progress is None else run.options.progress
     with StopRequest() as stop:  # before, there is nothing to save
-        bar = Bar(cast("IO[str]", stop)) if wanted else None
-        callbacks = [bar or Lines(stop.say), FirstCheckpoint(run.directory, started_at, now)]
-        outcome = api.execute(run, callbacks, report=stop.say if bar is None else bar.say, should_stop=stop)
+        bar = Bar(sys.stdout) if wanted else None
+        say = _say if bar is None else bar.say
+        first = FirstCheckpoint(run.directory, started_at, now, say)
+        outcome = api.execute(run, [bar or Lines(_say), first, OutputWatch(_note)], report=say, should_stop=stop)
     _present(run, outcome, stop.signal)
+    if run.iteration == begun_at:  # `until charrnn train --resume; do :; done` must end, whatever becomes of its log
+        console.forget()
 
 
 def _say(text: str) -> None:
     click.echo(text)
+
+
+def _note(text: str) -> None:
+    click.echo(f"charrnn: {text}", err=True)
 
 
 def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
@@ -224,3 +195,5 @@ def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
     if where is not None and run.best_name not in (None, where.name):
         best = f"; the best loss is that of {run.directory / str(run.best_name)}"
     _say(f"finished at iteration {run.iteration:,}{best}; write with it: charrnn sample {shlex.quote(str(where))}")
+    if outcome.lost:
+        raise LostError(f"finished at iteration {run.iteration:,} with {where}, but lost: {', '.join(outcome.lost)}")

@@ -199,7 +199,7 @@ class TestARun:
         options = {**SMALL, "data": (str(corpus),), "checkpoint_dir": str(tmp_path / "cv")}
         run = prepare({**options, "train_frac": 1.0, "val_frac": 0.0}).run
         ticks = count(1)
-        Trainer(run, [FirstCheckpoint(run.directory, (0.0, 0.0), lambda: (0.0, float(next(ticks))))]).train()
+        Trainer(run, [FirstCheckpoint(run.directory, (0.0, 0.0), lambda: (0.0, float(next(ticks))), print)]).train()
         phases = json.loads((tmp_path / "cv" / "first-checkpoint.json").read_text())["phases"]
         assert [(phase["name"], phase["from"], phase["to"]) for phase in phases] == [
             ("start", 0, 1), ("train", 1, 11), ("save", 11, 12),
@@ -374,7 +374,7 @@ class TestExplosions:
         run = prepare({**SMALL, "data": (str(corpus),), "checkpoint_dir": str(tmp_path / "cv"), "sample_every": 5,
                        "sample_length": 5}).run  # fmt: skip
         samples = Samples(run.directory, told.append)
-        outcome = Trainer(run, [Metrics(run.directory), spoilt, samples]).train()
+        outcome = Trainer(run, [Metrics(run.directory, told.append), spoilt, samples]).train()
         assert outcome.reason == "finished"
         assert "back to iteration 10" in told[2]
         assert all(row["chars_per_second"] > 0 for row in rows(tmp_path / "cv"))

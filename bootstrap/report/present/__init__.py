@@ -94,7 +94,8 @@ def _on_terminal(report: Report, rows: str) -> None:
 def put(content: bytes, output: Path | None) -> None:
     """Write to a file, whole or not at all, or to standard output. Raises OutputError."""
     if output is None:
-        _to_stdout(content)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
         return
     try:
         if output.exists() and not output.is_file():  # a pipe, a terminal: not to be replaced by a file
@@ -112,13 +113,3 @@ def put(content: bytes, output: Path | None) -> None:
             raise
     except OSError as error:
         raise OutputError(f"cannot write {output}: {error.strerror}") from error
-
-
-def _to_stdout(content: bytes) -> None:
-    """Write bytes as they are; a reader that goes away early (head) is no failure."""
-    try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Python flushes standard output once more at exit: give it somewhere to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
