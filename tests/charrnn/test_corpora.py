@@ -16,7 +16,7 @@ import pytest
 
 from charrnn import corpora, downloads
 from charrnn.corpora import strip_markup
-from charrnn.downloads import Wheel, fetch_url, fetch_wheel, pip_files, pip_settings, uv_options
+from charrnn.downloads import Wheel, fetch_url, fetch_wheel, pip_files, pip_settings, uv_variables
 from charrnn.errors import CorpusError, DiskError
 
 if TYPE_CHECKING:
@@ -215,13 +215,16 @@ def test_pip_s_settings_become_uv_s(tmp_path: Path) -> None:
     (tmp_path / "broken.conf").write_bytes(b"\xff[")
     environ = {"PIP_INDEX_URL": "https://d/simple", "PIP_NO_INDEX": "", "PIPE": "x"}
     settings = pip_settings(environ, [system, user, tmp_path / "none", tmp_path / "broken.conf"])
-    options, variables = uv_options({**settings, "proxy": "http://p:1", "trusted-host": "h"})
-    assert options == [
-        *("--index-url", "https://d/simple", "--extra-index-url", "https://b", "--extra-index-url", "https://c"),
-        *("--find-links", "/one", "--find-links", "/two", "--allow-insecure-host", "h"),
-    ]
-    assert variables == {"SSL_CERT_FILE": "/ca.pem", "HTTPS_PROXY": "http://p:1", "HTTP_PROXY": "http://p:1"}
-    assert uv_options({"no-index": "1"})[0] == ["--no-index"]
+    assert uv_variables({**settings, "proxy": "http://p:1", "trusted-host": "h"}) == {
+        "UV_DEFAULT_INDEX": "https://d/simple",
+        "UV_INDEX": "https://b https://c",
+        "UV_FIND_LINKS": "/one,/two",
+        "UV_INSECURE_HOST": "h",
+        "SSL_CERT_FILE": "/ca.pem",
+        "HTTPS_PROXY": "http://p:1",
+        "HTTP_PROXY": "http://p:1",
+    }
+    assert uv_variables({"no-index": "1", "index-url": "https://a"}) == {}
 
 
 def test_where_pip_s_settings_are_read(tmp_path: Path) -> None:
