@@ -18,9 +18,7 @@ from bootstrap.install.pip_settings import SOURCES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOGIN = (
-    "PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPDIR|SUDO_.*|SSH_AUTH_SOCK|XDG_CONFIG_HOME|XDG_CONFIG_DIRS"
-)
+LOGIN = "PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPDIR|SUDO_.*|SSH_AUTH_SOCK|XDG_CONFIG_HOME|XDG_CONFIG_DIRS"
 """What a login gives a process. (SSH_AUTH_SOCK: some sudo ask an agent.)"""
 
 _PIP = "|".join(("CONFIG_FILE", *(name.upper().replace("-", "_") for name in SOURCES)))
@@ -41,7 +39,10 @@ OVER_SSH = ("env", "-u", "LANGUAGE", "LC_ALL=C.UTF-8")
 """What begins each command on a host: a login there may set a language. In UTF-8, for the user's own data."""
 
 _KEPT = re.compile(f"{LOGIN}|{SETTINGS}")
-_OTHER_WAYS = re.compile("LANGUAGE|PYTHON(HOME|PATH|STARTUP|USERBASE|NOUSERSITE|OPTIMIZE|SAFEPATH|IOENCODING|UTF8)|VIRTUAL_ENV|BASH_ENV|ENV")
+_OTHER_WAYS = re.compile(
+    "LANGUAGE|PYTHON(HOME|PATH|STARTUP|USERBASE|NOUSERSITE|OPTIMIZE|SAFEPATH|IOENCODING|UTF8|PLATLIBDIR)|VIRTUAL_ENV"
+    "|BASH_ENV|ENV|POSIXLY_CORRECT|SHELLOPTS|BASHOPTS|TMUX|TMUX_TMPDIR|STY|SCREENDIR"
+)
 
 
 def plain(environ: Mapping[str, str]) -> dict[str, str]:
@@ -55,6 +56,7 @@ def plain(environ: Mapping[str, str]) -> dict[str, str]:
 def for_commands(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a user's own commands on this machine get: all of it, in English, for their ends are judged, too.
 
-    In UTF-8, for their own data. Not what is set for another Python than theirs: for ours, perhaps.
+    In UTF-8, for their own data. Not what is set for another Python than theirs, and nothing of the tmux or screen that
+    this may run in: our sessions are found at their usual place.
     """
     return {name: value for name, value in environ.items() if not _OTHER_WAYS.fullmatch(name)} | {"LC_ALL": "C.UTF-8"}

@@ -35,7 +35,7 @@ SOURCES = (
 """The settings that say where packages come from, and how that is reached."""
 
 LISTING = ("config", "list")
-LISTING_ENVIRONMENT = {"PIP_USER": "0", "PIP_SITE": "0", "PIP_GLOBAL": "0", "PIP_QUIET": "0"}
+LISTING_ENVIRONMENT = {"PIP_USER": "0", "PIP_SITE": "0", "PIP_GLOBAL": "0", "PIP_QUIET": "0", "PIP_LOG": os.devnull}
 """`pip config list` obeys the settings that it lists: `user = true` hides all files but one, `quiet` all of them."""
 
 _SECTIONS = ("global", "install", ":env:")  # the later wins

@@ -37,8 +37,8 @@ def render(known: dict[str, Distro]) -> str:
     table = "distro_table() {\n    cat <<'TABLE'\n" + "\n".join(rows) + "\nTABLE\n}\n"
     return (
         f"readonly UV={_uv()}\n"
-        + f"readonly LOGIN='^({environment.LOGIN})$' # bootstrap/environment.py says why\n"
-        + f"readonly SETTINGS='^({environment.SETTINGS})$'\n"
+        f"readonly LOGIN='^({environment.LOGIN})$' # bootstrap/environment.py says why\n"
+        f"readonly SETTINGS='^({environment.SETTINGS})$'\n"
         + table
         + "# said CAUSE: the words by which package managers tell it\nsaid() {\n    case $1 in\n"
         + _said()

@@ -136,9 +136,14 @@ def compile_into(folder: Path, compiler: list[str]) -> Path:
 
 def _call(command: list[str]) -> None:
     try:
-        environment = plain(os.environ)  # the compiler's word for an error is looked for
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+            command,
+            env=plain(os.environ),  # its word for an error is looked for
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CompileError(f"{command[0]} did not run: {error}") from error
