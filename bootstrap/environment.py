@@ -5,7 +5,8 @@ install, or have us misread what was said. So a list says what is handed on: wha
 things come from or how they are reached. `bootstrap.sh` has the same list, in its generated block; through sudo and
 without it the same variables count.
 
-Everything else is left out, LANGUAGE too: gettext obeys it over LC_ALL, unless that is plain `C`.
+Everything else is left out, LANGUAGE too: gettext obeys it over LC_ALL, unless that is plain `C`; Python's gettext,
+which dnf has, even then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from bootstrap.install.pip_settings import SOURCES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOGIN = "PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPDIR|SUDO_.*|SSH_AUTH_SOCK|XDG_CONFIG_HOME|XDG_CONFIG_DIRS"
+LOGIN = (
+    "PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPDIR|SUDO_.*|SSH_AUTH_SOCK|XDG_CONFIG_HOME"
+    "|XDG_CONFIG_DIRS"
+)
 """What a login gives a process. (SSH_AUTH_SOCK: some sudo ask an agent.)"""
 
 _PIP = "|".join(("CONFIG_FILE", *(name.upper().replace("-", "_") for name in SOURCES)))
