@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bootstrap.install.pip_settings import SOURCES
+from bootstrap.install.pip_settings import CERTIFICATES, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +52,13 @@ _OTHER_WAYS = re.compile(
 def plain(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a tool gets whose words and exit code are read: plain English, and nothing of a person's habits.
 
-    A Python under LC_ALL=C works in UTF-8 all the same (PEP 540).
+    A Python under LC_ALL=C works in UTF-8 all the same (PEP 540). Certificates that only some of the tools would find
+    under the name they are given by are told to the others, too.
     """
-    return {name: value for name, value in environ.items() if _KEPT.fullmatch(name)} | {"LC_ALL": "C"}
+    kept = {name: value for name, value in environ.items() if _KEPT.fullmatch(name)} | {"LC_ALL": "C"}
+    if certificates := next((kept[name] for name in CERTIFICATES if kept.get(name)), ""):
+        kept["SSL_CERT_FILE"] = certificates
+    return kept
 
 
 def for_commands(environ: Mapping[str, str]) -> dict[str, str]:

@@ -95,7 +95,8 @@ with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as
 for name in pip_settings.LISTING_ENVIRONMENT:
     os.environ.pop(name, None)
 os.environ.update(pip_settings.pip_environment(listing.getvalue()))
-bundle = next(filter(os.path.exists, sys.argv[5:]), None)
+named = [os.environ[name] for name in pip_settings.CERTIFICATES if os.environ.get(name)]
+bundle = next(filter(os.path.exists, named + sys.argv[5:]), None)
 if bundle and "PIP_CERT" not in os.environ:  # an old pip knows only its own certificates, not the system's
     os.environ["PIP_CERT"] = bundle
 install = ["install", "--no-compile", "--disable-pip-version-check", "--no-deps", "--no-cache-dir", requirement]

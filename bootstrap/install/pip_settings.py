@@ -38,6 +38,9 @@ LISTING = ("config", "list")
 LISTING_ENVIRONMENT = {"PIP_USER": "0", "PIP_SITE": "0", "PIP_GLOBAL": "0", "PIP_QUIET": "0", "PIP_LOG": os.devnull}
 """`pip config list` obeys the settings that it lists: `user = true` hides all files but one, `quiet` all of them."""
 
+CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that name a file of certificates: pip takes the last two, uv the first alone."""
+
 _SECTIONS = ("global", "install", ":env:")  # the later wins
 
 

@@ -92,7 +92,7 @@ def test_the_first_command_where_everything_is_set(ready: MakeReady, translation
     """All of a bad day at once, on a bare host: the same end as without."""
     host = ready("debian12")
     speak(host, translations)
-    (host.root / "srv/start").write_text("set -eC; cd() { false; }; export -f cd; alias local=false\n")
+    (host.root / "srv/start").write_text("set -eC; umask 077; cd() { false; }; export -f cd; alias local=false\n")
     (host.root / "srv/pip.conf").write_text("[global]\nuser = true\nrequire-hashes = true\nquiet = 1\n")
     bad = {
         "LANGUAGE": "de:fr",
@@ -115,7 +115,6 @@ def test_the_first_command_where_everything_is_set(ready: MakeReady, translation
         "UV_REQUIRE_HASHES": "1",
         "UV_PROJECT": "/nowhere",
         "PREFIX": "/nowhere",
-        "umask": "077",
     }
     # far enough: an index of torch that does not answer
     done = driving.run(host, "--torch-index http://127.0.0.1:9/simple", env=bad)
@@ -126,11 +125,11 @@ def test_the_first_command_where_everything_is_set(ready: MakeReady, translation
 
 
 def test_what_runs_over_ssh_speaks_english_in_utf_8(host: MakeHost, ssh_key: Path, translations: Path) -> None:
-    """Where the login sets a language (pam_env). In UTF-8: it is the user's own data."""
+    """Where the login sets a language. In UTF-8: it is the user's own data."""
     there = host("debian12")
     speak(there, translations)
-    with (there.root / "etc/environment").open("a") as file:
-        file.write("LANGUAGE=de\nLC_ALL=C.UTF-8\n")
+    start = there.root / f"home/{there.user}/.bashrc"
+    start.write_text("export LANGUAGE=de LC_ALL=C.UTF-8\n")
     key = (there.dir / "hostkey.pub").read_text().split()
     connection = SSHHost("there", Target(there.addr, there.user, 22, ssh_key, (" ".join(key[:2]),)))
     ssh = ["ssh", "-i", str(ssh_key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]

@@ -9,6 +9,8 @@ import base64
 import http.server
 import os
 import shutil
+import ssl
+import subprocess
 import sys
 import threading
 import venv
@@ -231,6 +233,46 @@ def index(tmp_path: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://ada:{PASSWORD}@127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """An index behind a certificate that only a company knows, and that certificate."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "company.pem"
+    extensions = ["subjectAltName=IP:127.0.0.1", "basicConstraints=critical,CA:FALSE"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=company", "-days", "2", *(word for each in extensions for word in ("-addext", each))]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    for name in ("uv", "tiny"):
+        wheel = make_wheel(tmp_path / "www/simple" / name, name, "1.0", {f"{name}_is_here": ""})
+        (wheel.parent / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_address[1]}/simple", certificate
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", [*pip_settings.CERTIFICATES, "PIP_CERT"])
+def test_a_companys_certificate_counts_for_pip_and_for_uv(
+    prefix: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, company: tuple[str, Path], name: str
+) -> None:
+    """Whichever of the usual variables names it."""
+    url, certificate = company
+    for other in pip_settings.CERTIFICATES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, str(certificate))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", url)
+    under = stage(prefix, project(tmp_path / "source"))
+    settings = under._uv("1.0")
+    assert (site_packages(prefix) / "uv_is_here").exists()
+    prefix.uv.symlink_to(real_uv())
+    under._project(settings)
+    assert (site_packages(prefix) / "tiny_is_here").exists()
 
 
 @pytest.mark.parametrize(
