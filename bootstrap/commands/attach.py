@@ -20,6 +20,7 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
     import os  # noqa: PLC0415 - asking for help imports nothing
 
     from bootstrap.commands._sessions import find  # noqa: PLC0415
+    from bootstrap.environment import for_commands  # noqa: PLC0415
     from bootstrap.errors import UsageError  # noqa: PLC0415
     from bootstrap.hosts import session as sessions  # noqa: PLC0415
     from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
@@ -35,4 +36,4 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
     if not sessions.state(host, found).running:
         raise UsageError(f"the session {found.name} has ended", remedy="charrnn-bootstrap logs shows what it wrote")
     argv = sessions.attach_argv(found)
-    os.execvp(argv[0], argv)  # noqa: S606 - the terminal becomes the session's
+    os.execvpe(argv[0], argv, for_commands(os.environ))  # noqa: S606 - the terminal becomes the session's

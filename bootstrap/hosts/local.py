@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypedDict
 
+from bootstrap.environment import plain
 from bootstrap.errors import HostError
 from bootstrap.hosts.base import TIMED_OUT, CommandError, Result, TransferError
 
@@ -41,7 +42,10 @@ class Account:
     shell: str = "/bin/sh"
 
     def environment(self) -> dict[str, str]:
-        """Return what a login gives a process of this user; nothing is taken over from ours."""
+        """Return what a login gives a process of this user; nothing is taken over from ours.
+
+        In UTF-8: what the user trains on and is shown is not all ASCII.
+        """
         return {
             "HOME": str(self.home),
             "USER": self.name,
@@ -79,8 +83,8 @@ class LocalHost:
     ) -> None:
         """Make a host called `name`.
 
-        With `clean_env`, commands get that environment and nothing of this process's. With `account`, they run as
-        that user (which only root may do).
+        With `clean_env`, commands get that environment, else what `plain` leaves of this process's. With `account`,
+        they run as that user (which only root may do).
         """
         self.name = name
         self._base = clean_env
@@ -106,7 +110,7 @@ class LocalHost:
     ) -> Result:
         """See `Host.run`."""
         started = time.monotonic()
-        base = os.environ if self._base is None else self._base
+        base = plain(os.environ) if self._base is None else self._base
         with _input(input) as stdin:
             try:
                 process = subprocess.Popen(

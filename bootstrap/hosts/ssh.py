@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import paramiko
 
+from bootstrap.environment import OVER_SSH
 from bootstrap.hosts import connecting
 from bootstrap.hosts.base import Result, TransferError
 from bootstrap.hosts.channel import follow
@@ -92,7 +93,7 @@ class SSHHost:
         on_line: Callable[[str], None] | None = None,
     ) -> Result:
         """See `Host.run`. Raises ConnectionLostError when the connection breaks before the command's end is seen."""
-        words = ["env", *(f"{key}={value}" for key, value in env.items()), *argv] if env else list(argv)
+        words = [*OVER_SSH, *(f"{key}={value}" for key, value in (env or {}).items()), *argv]
         channel = self._fresh(self._open_channel)
         try:
             channel.exec_command(shlex.join(words))

@@ -216,7 +216,8 @@ class Installer:
     def _get_torch(self) -> str:
         """Try each source in turn; return what came, in words."""
         prefix, build = self._prefix, self.plan.torch.build
-        listed = self.host.run([str(prefix.python), "-m", "pip", "config", "list"], timeout=_SHORT)
+        listing = [str(prefix.python), "-m", "pip", *pip_settings.LISTING]
+        listed = self.host.run(listing, env=pip_settings.LISTING_ENVIRONMENT, timeout=_SHORT)
         settings = pip_settings.parse(listed.stdout if listed.ok else "")
         tried: list[tuple[torch_build.Attempt, str]] = []
         for attempt in torch_build.attempts(build, self.options.torch_index, settings):

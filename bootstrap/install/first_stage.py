@@ -24,8 +24,10 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import bootstrap
 from bootstrap import console
 from bootstrap.clock import uptime
+from bootstrap.environment import plain
 from bootstrap.errors import BootstrapError, InstallError, ResourceError
 from bootstrap.events import Recorder, append_to
 from bootstrap.install import pip_settings
@@ -72,19 +74,31 @@ _REASONS = {
     "No space left on device": "the disk is full",
 }
 
-# One process for both: importing pip out of its wheel takes longer than what it does.
+# One process for both: importing pip out of its wheel takes longer than what it does. Of settings that cannot be read
+# pip shows the line, which may hold a password: only its other words are told.
 _PIP = """
 import contextlib, io, os, sys
-wheel, target, requirement = sys.argv[1:4]
-sys.path.insert(0, wheel)
+wheel, ours, target, requirement = sys.argv[1:5]
+sys.path[:0] = [wheel, ours]
 from pip._internal.cli.main import main
-listing = io.StringIO()
-with contextlib.redirect_stdout(listing):
-    code = main(["config", "list"])
+from bootstrap.install import pip_settings
+listing, said = io.StringIO(), io.StringIO()
+with contextlib.redirect_stdout(listing), contextlib.redirect_stderr(said):
+    try:
+        code = main([*pip_settings.LISTING])
+    except SystemExit as end:
+        code = end.code
+if code:
+    words = [line for line in said.getvalue().splitlines() if not line.lstrip().startswith(("'", '"', "[line"))]
+    sys.exit("error: pip cannot read its settings: " + " ".join(words))
 with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-    file.write(listing.getvalue() if code == 0 else "")
-bundle = next(filter(os.path.exists, sys.argv[4:]), None)
-if bundle and ".cert=" not in listing.getvalue():  # an old pip knows only its own certificates, not the system's
+    file.write(listing.getvalue())
+for name in pip_settings.LISTING_ENVIRONMENT:
+    os.environ.pop(name, None)
+os.environ.update(pip_settings.pip_environment(listing.getvalue()))
+named = [os.environ[name] for name in pip_settings.CERTIFICATES if os.environ.get(name)]
+bundle = next(filter(os.path.exists, named + sys.argv[5:]), None)
+if bundle and "PIP_CERT" not in os.environ:  # an old pip knows only its own certificates, not the system's
     os.environ["PIP_CERT"] = bundle
 install = ["install", "--no-compile", "--disable-pip-version-check", "--no-deps", "--no-cache-dir", requirement]
 sys.exit(main(install) if requirement else 0)
@@ -138,16 +152,18 @@ class FirstStage:
             command = [
                 str(self._prefix.python),
                 "-I",
+                "-B",
                 "-c",
                 _PIP,
                 str(_pip_wheel()),
+                str(Path(bootstrap.__file__).parents[1]),
                 str(listing),
                 requirement,
                 *_CERTIFICATES,
             ]
             try:
                 with nullcontext() if have else self._steps.changing("uv", version):
-                    self._run("pip", command)
+                    self._run("pip", command, pip_settings.LISTING_ENVIRONMENT)
                 settings = pip_settings.parse(listing.read_text())
             finally:
                 listing.unlink(missing_ok=True)  # it may hold credentials
@@ -194,7 +210,7 @@ class FirstStage:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={**os.environ, **(environment or {})},
+                env=plain(os.environ) | dict(environment or {}),
                 cwd=self._prefix.tmp,
                 timeout=_PATIENCE,
                 check=False,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap import distros, resources
+from bootstrap import distros, environment, resources
 from bootstrap.errors import UsageError
 from bootstrap.packages import meanings
 from bootstrap.packages import plan as packaging
@@ -24,7 +24,9 @@ _END = "# ---- generated: end\n"
 
 
 def render(known: dict[str, Distro]) -> str:
-    """Return the shell function that prints the table: one line a release, oldest first within a distro.
+    """Return what is known here only: uv's version, which variables are kept, the table, the managers' words.
+
+    The shell function that prints the table: one line a release, oldest first within a distro.
 
     Columns: os-release IDs, VARIANT_IDs, release, `default` or nothing, manager, Pythons as `command=package,package`,
     the Python that uv brings else as `version=package`, required packages, optional ones, what registers more
@@ -35,6 +37,8 @@ def render(known: dict[str, Distro]) -> str:
     table = "distro_table() {\n    cat <<'TABLE'\n" + "\n".join(rows) + "\nTABLE\n}\n"
     return (
         f"readonly UV={_uv()}\n"
+        f"readonly LOGIN='^({environment.LOGIN})$' # bootstrap/environment.py says why\n"
+        f"readonly SETTINGS='^({environment.SETTINGS})$'\n"
         + table
         + "# said CAUSE: the words by which package managers tell it\nsaid() {\n    case $1 in\n"
         + _said()

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap.environment import plain
 from bootstrap.errors import InstallError
 from bootstrap.install.execute import OURS
 from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
@@ -48,7 +49,13 @@ def plan(prefix: Prefix, receipt: Receipt) -> Removal:
 def execute(prefix: Prefix, removal: Removal, say: Callable[[str], None]) -> None:
     """Remove it. The receipt goes last, so that a removal that is cut can be done again."""
     if removal.swapfile is not None:
-        subprocess.run(["swapoff", str(removal.swapfile)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        subprocess.run(
+            ["swapoff", str(removal.swapfile)],
+            env=plain(os.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
     try:
         for link in removal.links:
             link.unlink(missing_ok=True)

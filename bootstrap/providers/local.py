@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import distros
+from bootstrap.environment import for_commands
 from bootstrap.errors import BootstrapError, ProviderError
 from bootstrap.hosts.local import LocalHost
 from bootstrap.providers.base import Machine, Plan, PlannedHost, Remains
@@ -40,7 +42,7 @@ class LocalProvider:
     def look(self, plan: Plan) -> list[Machine]:
         """See `Provider.look`."""
         planned = plan.hosts[0]
-        host = LocalHost(planned.name)
+        host = LocalHost(planned.name, clean_env=for_commands(os.environ))  # the playbook's commands are the user's own
         return [Machine(plan.run_id, planned.name, planned.distro, planned.name, "running", "this machine", host)]
 
     def gone(self, machine: Machine) -> ProviderError:

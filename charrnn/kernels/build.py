@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from charrnn.environment import plain
 from charrnn.errors import CharRNNError
 
 SOURCES = Path(__file__).parent / "native"
@@ -135,7 +136,15 @@ def compile_into(folder: Path, compiler: list[str]) -> Path:
 
 def _call(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            env=plain(os.environ),  # its word for an error is looked for
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CompileError(f"{command[0]} did not run: {error}") from error
     if done.returncode:

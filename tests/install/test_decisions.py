@@ -70,11 +70,9 @@ def test_pip_settings_are_read_and_handed_on() -> None:
     settings = pip_settings.parse(LISTING)
     assert settings.index_url == "https://other.example/simple"  # [install] goes before [global]
     assert settings.find_links == ("/srv/wheels", "/srv/more")
-    assert settings.uv_arguments() == [
-        *("--find-links=/srv/wheels", "--find-links=/srv/more"),
-        *("--index-strategy", "unsafe-best-match"),
-    ]
+    assert settings.uv_arguments() == ["--index-strategy", "unsafe-best-match"]  # no place: everybody can list them
     assert settings.uv_environment() == {
+        "UV_FIND_LINKS": "/srv/wheels,/srv/more",
         "UV_DEFAULT_INDEX": "https://other.example/simple",
         "UV_INDEX": "https://one.example/simple https://two.example/simple",
         "SSL_CERT_FILE": "/etc/company.crt",
@@ -109,7 +107,7 @@ class TestTorch:
     def test_a_configured_host_is_asked_first_and_by_the_full_name(self) -> None:
         host, ours = torch_build.attempts("cpu", None, PipSettings(find_links=("/srv/wheels",)))
         assert host.requirement == "torch==2.13.0+cpu"
-        assert host.arguments == ("--find-links=/srv/wheels",)
+        assert host.environment["UV_FIND_LINKS"] == "/srv/wheels"
         assert "download.pytorch.org" in ours.where
 
     def test_a_named_index_is_the_only_one(self) -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +26,7 @@ from bootstrap.install.screen import Screen
 from bootstrap.install.state import Steps
 from bootstrap.ledger import Ledger
 
-if TYPE_CHECKING:
-    from pathlib import Path
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -110,7 +109,8 @@ class TestPipSettings:
 
     def test_only_root_can_read_them(self, tmp_path: Path) -> None:
         listing = tmp_path / "pip-config"
-        command = [sys.executable, "-I", "-c", first_stage._PIP, str(first_stage._pip_wheel()), str(listing), ""]
+        ours = str(CHECKOUT)
+        command = [sys.executable, "-I", "-c", first_stage._PIP, str(first_stage._pip_wheel()), ours, str(listing), ""]
         subprocess.run(command, check=True)
         assert "secret" in listing.read_text()
         assert listing.stat().st_mode & 0o777 == 0o600
