@@ -3,6 +3,7 @@
 A callback changes nothing in a run: with or without it the parameters are the same to the bit.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -315,7 +316,8 @@ class FirstCheckpoint(Callback):
         """A resumed run has had its first checkpoint."""
         self.done = run.resumed
         if not self.done:
-            self.file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either, which is told then
+                self.file.unlink()
         self.training_from = self.stepped_at = self.now()[1]
         self.before = strain.read(self.training_from)
 

@@ -44,7 +44,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
         code: Any = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                cli.main([str(argument) for argument in arguments])
+                code = cli.run([str(argument) for argument in arguments])
             except SystemExit as ended:
                 code = ended.code or 0
         out.flush()
