@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 
 import click
@@ -36,6 +37,6 @@ def command(*, host: str, output: Path | None, region: str | None, profile: str 
         click.echo(json.dumps([str(path) for path in files]))
         return
     for path in files:
-        click.echo(str(path))
+        click.echo(os.fsencode(path))
     if not has:
         click.echo("There is no checkpoint on the host yet.", err=True)

@@ -105,7 +105,7 @@ _REMEDY = "make one with `charrnn bench --json > FILE`"
 
 def _document(file: Path) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text())
+        document = json.loads(file.read_bytes())
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", remedy=_REMEDY) from error
     except ValueError as error:
