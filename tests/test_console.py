@@ -263,6 +263,18 @@ def test_a_path_is_printed_as_the_bytes_it_is(scene: Scene, tmp_path: Path, tiny
     assert (done.returncode, done.stdout) == (0, os.fsencode(file) + b"\n"), done.stderr
 
 
+@pytest.mark.skipif(not Path("/usr/share/i18n/locales/de_DE").exists(), reason="needs the sources of locales")
+def test_a_prime_typed_in_another_encoding_is_the_same_prime(scene: Scene, tmp_path: Path) -> None:
+    subprocess.run(["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(tmp_path / "de_DE")], check=False)
+    argv = scene.argv("charrnn", "sample", "{}/cv --length 0 --verbose 0 --strict")
+    environment = scene.environment(LOCPATH=str(tmp_path), LC_ALL="de_DE")
+    with subprocess.Popen([*argv, "--prime", b"\xe9"], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(2).decode() == "é"
+        process.stdout.close()
+        assert process.wait(60) == 141
+
+
 def test_a_sample_without_end_ends_with_its_reader(scene: Scene) -> None:
     argv = scene.argv("charrnn", "sample", "{}/cv --length 0 --verbose 0")
     assert call(argv, scene.environment(), closed_pipe()) == (141, "")

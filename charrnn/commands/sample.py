@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +96,7 @@ def _prime(text: str | None, file: str | None) -> bytes:
     if text is not None and file is not None:
         raise UsageError("--prime and --prime-file are both given: choose one")
     if file is None:
-        return os.fsencode(text or "")
+        return (text or "").encode("utf-8", "surrogateescape")  # also where the terminal speaks another encoding
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         content.decode("utf-8")
