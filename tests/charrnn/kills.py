@@ -78,8 +78,7 @@ def at_row(due: Callable[[], bool]) -> None:
     def write(self: rows.JsonLines, row: dict[str, Any]) -> None:
         if due():
             assert self._file is not None
-            self._file.write(json.dumps(row)[:20])
-            self._file.flush()
+            self._file.write(json.dumps(row)[:20].encode())
             die()
         real(self, row)
 
