@@ -26,7 +26,7 @@ class TrainingResult:
     model: the network as it is at the end, in evaluation mode; vocabulary: its symbols; checkpoint: the folder
     written last; best: the one with the smallest validation loss; val_loss: the last, in nats a character on
     the split named `split`; history: a row for each evaluation (iteration, epoch, train_loss, val_loss);
-    reason: finished, patience or interrupted.
+    reason: finished, patience or interrupted; lost: what of its records could not be written, and why.
     """
 
     model: CharRNN
@@ -37,6 +37,7 @@ class TrainingResult:
     split: str
     history: tuple[dict[str, Any], ...]
     reason: str
+    lost: tuple[str, ...]
 
 
 def _silent(_text: str) -> None:
@@ -133,4 +134,5 @@ def result_of(run: Run, outcome: Outcome) -> TrainingResult:
         split=run.splits.kind,
         history=tuple(run.history),
         reason=outcome.reason,
+        lost=outcome.lost,
     )

@@ -30,6 +30,7 @@ _REMEDIES = {
     4: "give another text: charrnn train --data FILE",
     6: "--accelerator cpu installs the CPU build",
     7: "make room on the disk, then run this again",
+    9: "make room on the disk, then run this again",
     130: "the session was stopped by hand; run this again",
     137: "the process was killed, probably for want of memory: add memory or swap, then run this again",
 }
