@@ -15,6 +15,15 @@ from bootstrap.providers.aws import AwsError
 # In the order of looking: the most telling sign first. (class, what is looked for, remedy)
 _SIGNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
+        "rights",
+        re.compile(
+            r"there is no sudo|sudo: (command )?not found|sudo: a (password|terminal) is required"
+            r"|is not in the sudoers file|is not allowed to (execute|run sudo)|sorry, you must have a tty to run sudo",
+            re.IGNORECASE,
+        ),
+        "log in as root, or let the user call sudo without a password",
+    ),
+    (
         "lock",
         re.compile(
             r"could not get lock|lock(ed)? (is )?held|another (process|app|instance)|System management is locked",
@@ -58,8 +67,8 @@ _AWS = {"capacity": "capacity", "quota": "quota", "opt-in": "opt-in", "spot": "s
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, host-key, login, refused, hung, lock,
-    memory, disk, network, timeout, lost, script, stopped, cloud, host, launcher (a file here) or bug.
+    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, host-key, login, refused, hung, rights,
+    lock, memory, disk, network, timeout, lost, script, stopped, cloud, host, launcher (a file here) or bug.
     """
 
     kind: str
