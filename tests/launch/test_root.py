@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,8 @@ from bootstrap.providers import keys
 from tests.launch.conftest import COMMAND
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.lab.fixtures import MakeHost
     from tests.lab.hosts import Host
 
@@ -64,9 +65,7 @@ def test_root_needs_no_sudo(host: MakeHost, ssh_key: Path, tmp_path: Path) -> No
     key = keys.make()
     there = host("debian12", host_key=key.private)
     without_sudo(there)
-    there.run(
-        f"mkdir -p -m 700 /root/.ssh && cp /home/{there.user}/.ssh/authorized_keys /root/.ssh/ && chown -R 0:0 /root"
-    )
+    there.run(f"mkdir -m 700 /root/.ssh && cat /home/{there.user}/.ssh/authorized_keys >/root/.ssh/authorized_keys")
     failure = install(tmp_path, there, "root", ssh_key, key.public)
     assert NO_PYTHON in failure["message"]
 
