@@ -102,6 +102,8 @@ def run(arguments: list[str] | None = None) -> int:
         return _explain(error)
     except (ModuleNotFoundError, OSError) as error:
         return _explain_machine(error)
+    except Exception as error:  # noqa: BLE001  (a traceback is for us, not for whoever runs this)
+        return _explain_bug(error)
     return result if isinstance(result, int) else 0
 
 
@@ -115,15 +117,22 @@ def _explain(error: click.ClickException) -> int:
 
 
 def _explain_machine(error: ModuleNotFoundError | OSError) -> int:
-    """Say what this machine lacks; what is a mistake of ours goes on upwards."""
+    """Say what this machine lacks, where it is no mistake of ours."""
     if isinstance(error, ModuleNotFoundError):
         if (error.name or "bootstrap").partition(".")[0] in ("bootstrap", "charrnn"):
-            raise error
+            return _explain_bug(error)
         lacks = f"this needs {error.name}, and hosts get only what training needs (run it where you launch from)"
         return _fail(lacks, 1)
     if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        raise error
+        return _explain_bug(error)
     return _fail(f"{error.filename or 'cannot write'}: {error.strerror}", 1)
+
+
+def _explain_bug(error: Exception) -> int:
+    """Say in one line that nobody foresaw this, and keep its traceback."""
+    from bootstrap import bugs  # noqa: PLC0415  (only when something went wrong)
+
+    return _fail(f"{bugs.BugLog(bugs.default_path()).record(error)}; please report it", 1)
 
 
 def _fail(message: str, exit_code: int) -> int:

@@ -7,6 +7,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import platformdirs
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 def words(error: BaseException) -> str:
     """Return one line for an error that nobody foresaw."""
     return "bug: " + " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+def default_path() -> Path:
+    """Return where the tracebacks are of what went wrong outside a launch."""
+    return platformdirs.user_state_path("charrnn-bootstrap") / "errors.log"
 
 
 class BugLog:

@@ -20,6 +20,7 @@ from bootstrap.hosts.local import LocalHost
 from bootstrap.install import bundle, first_stage, receipt
 from bootstrap.install.first_checkpoint import FirstCheckpoint, TrainingDiedError
 from bootstrap.install.paths import Home, Prefix
+from bootstrap.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -413,3 +414,24 @@ def test_hosts_get_what_torch_and_the_trainer_need_and_nothing_of_the_launchers(
             continue
         assert requirement.name in pins, requirement
         assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), requirement
+
+
+def test_what_nobody_foresaw_is_one_line_and_its_traceback_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_it(*_: object, **__: object) -> None:
+        raise RuntimeError("a wheel\ncame off")
+
+    monkeypatch.setattr("bootstrap.ledger.Ledger.rows", break_it)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    with Ledger():
+        pass
+
+    assert cli.run(["runs"]) == 1
+
+    said = capsys.readouterr().err
+    kept = tmp_path / ".local/state/charrnn-bootstrap/errors.log"
+    assert said == (f"charrnn-bootstrap: bug: RuntimeError: a wheel came off (traceback in {kept}); please report it\n")
+    assert "break_it" in kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
