@@ -1,4 +1,4 @@
-"""Opening a connection to a host: through the user's `~/.ssh/config` and bastions, only to host keys that are known.
+"""Opening a connection to a host: the way that `ssh` would go, through bastions, only to host keys that are known.
 
 What Fabric and paramiko leave open is set here, on each hop: the policy for unknown host keys is to refuse (Fabric's
 own is to add them), time limits for connect, banner and login, keepalives, and a limit on how long unanswered data may
@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fabric
 import paramiko
 
 from bootstrap.errors import HostError
+from bootstrap.hosts import route
+from bootstrap.hosts.login import Login, NoKeyError, TooManyKeysError
+from bootstrap.hosts.proxy import ProxyCommand
+from bootstrap.hosts.ssh_config import Hop, SSHConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 # paramiko logs a traceback for each connection that fails; what there is to say is said by `explain`.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -44,8 +47,9 @@ class SSHError(HostError):
 class Target:
     """Where a host is and how to log in.
 
-    `host_keys`: the keys it may have (`ssh-ed25519 AAAA…`); none: those of the user's and the system's known_hosts.
-    `own_config`: whether the user's `~/.ssh/config`, agent and keys take part (hosts that were there before us).
+    `host_keys`: the keys it may have (`ssh-ed25519 AAAA…`); none: those of the known_hosts files.
+    `own_config`: whether the user's `~/.ssh/config`, agent, keys and known_hosts take part (hosts that were there
+    before us). What is given here wins over the configuration.
     """
 
     address: str
@@ -69,26 +73,33 @@ _SILENT = re.compile(r"banner|time(d )?out|negotiation failed|no existing sessio
 _KNOW_IT = "log in once with ssh to store it, or write it as host_key in the inventory"
 
 
+class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric has no types
+    """A connection to one hop, through the hop before it or a ProxyCommand."""
+
+    # Fabric keeps what has no value in the class among its settings.
+    hop = Hop("", "", "")
+    proxy: ProxyCommand | None = None
+
+    def open_gateway(self) -> Any:
+        """Return what the connection goes through. See `fabric.Connection.open_gateway`."""
+        if self.hop.command is None:
+            return super().open_gateway()
+        self.proxy = ProxyCommand(self.hop.command)
+        return self.proxy.link
+
+
 def connection(target: Target, attempt: float) -> fabric.Connection:
     """Make an unopened connection with our limits and our policy for host keys, on each hop. Raises SSHError."""
-    limits: dict[str, Any] = {"banner_timeout": attempt, "auth_timeout": attempt, "channel_timeout": attempt}
-    limits |= {"allow_agent": target.own_config, "look_for_keys": target.own_config}
-    if target.key:
-        limits["key_filename"] = [str(target.key)]
-    # An empty configuration keeps the user's ~/.ssh/config out of hosts that are ours.
-    config = fabric.Config() if target.own_config else fabric.Config(ssh_config=paramiko.SSHConfig())
-    made = _hop(
-        target.address,
-        target.jump,
-        lambda address: fabric.Connection(
-            address, config=config, gateway=False, connect_timeout=attempt, connect_kwargs=dict(limits)
-        ),
-    )
-    made.user, made.port = target.user or made.user, target.port or made.port
-    for hop in hops(made):
-        hop.client.set_missing_host_key_policy(_Refuse())
-        if hop is not made or not target.host_keys:
-            _load_known_hosts(hop)
+    try:
+        way = route.find(target)
+    except SSHConfigError as error:
+        raise SSHError(f"{target.address}: {error.message}", kind="config", remedy=error.remedy) from error
+    made: fabric.Connection | None = None
+    for hop in way:
+        made = _connection(hop, made, attempt)
+        if hop is not way[-1] or not target.host_keys:
+            _load_known_hosts(made, hop.alias, hop.known_hosts)
+    assert made is not None  # noqa: S101  (a way has at least one hop)
     name = made.host if made.port == 22 else f"[{made.host}]:{made.port}"
     for line in target.host_keys:
         entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {line}")
@@ -98,42 +109,40 @@ def connection(target: Target, attempt: float) -> fabric.Connection:
     return made
 
 
-def _hop(
-    address: str, jump: str | None, make: Callable[[str], fabric.Connection], before: tuple[str, ...] = ()
-) -> fabric.Connection:
-    """Make the connection to an address through `jump`, else through what the user's configuration says.
-
-    Jumps are visited in the order in which they are written, as by OpenSSH; Fabric would go through them backwards,
-    and for ever where a pattern makes a bastion its own.
-    """
-    made = make(address)
-    made.gateway = made.ssh_config.get("proxycommand", False)
-    jumps = [one.strip() for one in (jump or made.ssh_config.get("proxyjump", "none")).split(",")]
-    visited = (*before, made.original_host)
-    if jumps[0].lower() != "none" and make(jumps[0]).original_host not in visited:
-        gateway: fabric.Connection | None = None
-        for one in jumps:
-            behind = gateway
-            gateway = _hop(one, "none" if behind else None, make, visited)
-            if behind:
-                gateway.gateway = behind
-        made.gateway = gateway
+def _connection(hop: Hop, before: fabric.Connection | None, attempt: float) -> fabric.Connection:
+    limits: dict[str, Any] = {"banner_timeout": attempt, "auth_timeout": attempt, "channel_timeout": attempt}
+    made = _Connection(
+        hop.host,
+        hop.user,
+        hop.port,
+        # Fabric reads no file at all: neither ~/.ssh/config, which is read by `ssh` itself, nor ~/.fabric.yaml.
+        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
+        gateway=before or hop.command or False,
+        connect_timeout=attempt,
+        connect_kwargs={**limits, "auth_strategy": Login(hop)},
+    )
+    made.hop = hop
+    made.client.set_missing_host_key_policy(_Refuse())
     return made
 
 
-def hops(made: fabric.Connection) -> Iterator[fabric.Connection]:
+def hops(made: fabric.Connection) -> Iterator[_Connection]:
     """Yield a connection's hops, the host itself first."""
     hop: Any = made
-    while isinstance(hop, fabric.Connection):
+    while isinstance(hop, _Connection):
         yield hop
         hop = hop.gateway
 
 
-def _load_known_hosts(connection: fabric.Connection) -> None:
-    given = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
-    for path in (Path("/etc/ssh/ssh_known_hosts"), *(Path(name).expanduser() for name in given)):
+def _load_known_hosts(made: fabric.Connection, alias: str | None, files: Sequence[Path]) -> None:
+    """Let a connection know the keys that files hold for its host, or for the alias that it is known by."""
+    name = made.host if made.port == 22 else f"[{made.host}]:{made.port}"
+    known = paramiko.HostKeys()
+    for path in files:
         with suppress(OSError):
-            connection.client.load_system_host_keys(str(path))
+            known.load(str(path))
+    for kind, key in (known.lookup(alias or name) or {}).items():
+        made.client.get_host_keys().add(name, kind, key)
 
 
 def open_all(made: fabric.Connection, name: str, target: Target) -> None:
@@ -144,8 +153,9 @@ def open_all(made: fabric.Connection, name: str, target: Target) -> None:
             hop.open()
             _watch(hop)
         except Exception as error:  # paramiko raises many kinds; each is put into words or raised again
+            failed = _explain_command(hop, where)
             close(made)
-            problem = _explain_command(error, where, hop.gateway) or explain(error, where, hop.user)
+            problem = failed or _explain_login(error, where, hop.hop) or explain(error, where, hop.user)
             if problem is None:
                 raise
             raise problem from error
@@ -156,21 +166,41 @@ def close(made: fabric.Connection) -> None:
     for hop in hops(made):
         with suppress(paramiko.SSHException, EOFError, OSError):
             hop.close()
+        if hop.proxy is not None:
+            hop.proxy.close()
 
 
 def _watch(hop: fabric.Connection) -> None:
     """Notice a dead link: send something every few seconds, and let the kernel give up when it goes unanswered."""
     hop.transport.set_keepalive(KEEPALIVE)
     raw = hop.transport.sock
-    if isinstance(raw, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+    is_tcp = isinstance(raw, socket.socket) and raw.family in (socket.AF_INET, socket.AF_INET6)
+    if is_tcp and hasattr(socket, "TCP_USER_TIMEOUT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
 
 
-def _explain_command(error: BaseException, where: str, gateway: Any) -> SSHError | None:
-    """Put a ProxyCommand that cannot be started into words; a key's file that is not there raises the same errors."""
-    if isinstance(gateway, str) and isinstance(error, OSError) and error.filename in shlex.split(gateway)[:1]:
-        message = f"{where}: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
+def _explain_command(hop: _Connection, where: str) -> SSHError | None:
+    """Put a ProxyCommand that ended by itself into words; None where there is none, or it still runs."""
+    failure = hop.proxy.failure() if hop.proxy is not None else None
+    if failure is None:
+        return None
+    code, said = failure
+    message = f"{where}: its ProxyCommand ended with exit code {code}" + (f": {said}" if said else "")
+    if code in (126, 127):  # what a shell says of a command that it cannot start; it would be no other the next time
         return SSHError(message, kind="proxy", remedy="check it in ~/.ssh/config")
+    return SSHError(message, kind="unreachable", remedy="try it in a shell; it is in ~/.ssh/config")
+
+
+def _explain_login(error: BaseException, where: str, hop: Hop) -> SSHError | None:
+    """Put a login that failed for how many keys there are into words."""
+    if isinstance(error, NoKeyError):
+        unused = f"; {', '.join(hop.unused)} is not used" if hop.unused else ""
+        remedy = "make one with ssh-keygen, add it to the agent with ssh-add, or name it as key in the inventory"
+        return SSHError(f"{where}: there is no key to log in with{unused}", kind="key-file", remedy=remedy)
+    if isinstance(error, TooManyKeysError):
+        message = f"{where} closed the connection after {error.tried} keys of user {hop.user}, none of them right"
+        remedy = "name the right one: as key in the inventory, or as IdentityFile with IdentitiesOnly yes"
+        return SSHError(message, kind="login", remedy=remedy)
     return None
 
 
