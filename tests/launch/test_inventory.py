@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from bootstrap.hosts import connecting
 from bootstrap.hosts.connecting import SSHError, Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
-from tests.launch.conftest import COMMAND, ECHO
+from tests.launch.conftest import COMMAND, ECHO, at_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Site:
         playbook.write_text(ECHO)
         arguments = ["--hosts", str(inventory), "--playbook", str(playbook), "--yes", "--json", "--ssh-timeout", "5"]
         done = subprocess.run(
-            [COMMAND, "launch", "--provider", "inventory", *arguments],
+            [*at_home(self.home), COMMAND, "launch", "--provider", "inventory", *arguments],
             env={"HOME": str(self.home), "PATH": "/usr/bin:/bin", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
@@ -145,9 +146,16 @@ def test_the_users_own_configuration_says_the_way(site: Site, ssh_key: Path) -> 
 
 def test_jumps_are_visited_in_their_order(site: Site, ssh_key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the bastion to the inner host, and from there to its own sshd again: the other order leads nowhere."""
-    monkeypatch.setenv("HOME", str(site.home))
+    program = site.home / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {site.home}/.ssh/config "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     site.known(f"{site.bastion.addr} {site.bastion_key}", f"{INNER} {site.inner_key}")
-    jump = f"{site.bastion.user}@{site.bastion.addr},{site.inner.user}@{INNER}"
+    (site.home / ".ssh" / "config").write_text(
+        f"UserKnownHostsFile {site.home}/.ssh/known_hosts\nHost again\n  HostName {INNER}\n"
+    )
+    jump = f"{site.bastion.user}@{site.bastion.addr},{site.inner.user}@again"
     target = Target(INNER, site.inner.user, 22, ssh_key, (site.inner_key,), jump, own_config=True)
     there = SSHHost("inner", target, patience=Patience(first=5, login=0))
     assert there.run(["id", "-un"]).stdout == f"{site.inner.user}\n"

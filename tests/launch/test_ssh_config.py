@@ -55,7 +55,7 @@ class Desk:
 
     def by_ssh(self, name: str) -> tuple[Any, ...] | None:
         """Go there with `ssh`; None where it does not get in."""
-        argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", name, WHO]
+        argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", name, WHO]
         before = len(self.logins())
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
         return (*done.stdout.splitlines(), *self.logins()[before:]) if done.returncode == 0 else None
@@ -106,7 +106,7 @@ def there(keyring: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     let_in = "\n".join((keyring / f"{name}.pub").read_text() for name in ("good", "rsa"))
     folder = tmp_path_factory.mktemp("sshd")
     (folder / "sshd_config").write_text(
-        f"PermitRootLogin no\nPasswordAuthentication no\nUsePAM no\nUseDNS no\nExposeAuthInfo yes\n"
+        f"PermitRootLogin no\nPasswordAuthentication no\nUsePAM no\nUseDNS no\nMaxStartups 100\nExposeAuthInfo yes\n"
         f"ListenAddress {address}:2222\nTrustedUserCAKeys /etc/ssh/authority.pub\n"
     )
     shutil.copy(keyring / "authority.pub", folder)
@@ -157,7 +157,7 @@ CONFIGURATIONS = {
     "a quote in a comment": f"{BOX}Host x # Bob's\n  Port 1\n",
     "Include": "Include config.d/*\n",
     "Match final all": f"{BOX}Match final all\n  Port 2222\n",
-    "Match host=": f"Match host=box user=USER\n  Port 2222\nMatch originalhost box\n{BOX.partition(chr(10))[2]}",
+    "Match host=": "Match host=box user=USER\n  Port 2222\n" + BOX.replace("Host", "Match originalhost", 1),
     "Match exec": f'{BOX}Match host HOST exec "test %n = box"\n  Port 2222\n',
     "tokens in IdentityFile": 'Host box\n  IdentityFile "DIR/named-%n-%p"\n  HostName HOST\n  Port 2222\n  User USER\n',
     "a variable in IdentityFile": AT + '  IdentityFile "${KEYS}/good"\n',
@@ -256,6 +256,14 @@ def test_a_mistake_in_the_configuration_is_named(desk: Desk) -> None:
     error = refusal(Target("box", own_config=True))
     assert error.kind == "config"
     assert f"{desk.home}/.ssh/config: line 2: Bad configuration option: prot" in str(error)
+
+
+def test_a_proxy_command_that_is_not_there_is_named(desk: Desk) -> None:
+    desk.write(f"{BOX}  ProxyCommand no-such-program %h %p\n")
+    error = refusal(Target("box", own_config=True))
+    assert error.kind == "proxy"
+    assert "its ProxyCommand ended with exit code 127: " in str(error)
+    assert "no-such-program: not found" in str(error)
 
 
 def test_a_proxy_command_that_fails_says_why(desk: Desk) -> None:
