@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -33,7 +33,7 @@ class _Login(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     user: str | None = None
-    port: int | None = Field(default=None, ge=1, le=65535)
+    port: Annotated[yamlfile.Whole, Field(ge=1, le=65535)] | None = None
     key: str | None = None
     jump: str | None = None
     distro: str | None = None
