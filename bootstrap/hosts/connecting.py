@@ -93,7 +93,7 @@ def connection(target: Target, attempt: float) -> fabric.Connection:
     try:
         way = route.find(target)
     except SSHConfigError as error:
-        raise SSHError(f"{target.address}: {error.message}", kind="config", remedy=error.remedy) from error
+        raise SSHError(error.message, kind="config", remedy=error.remedy) from error
     made: fabric.Connection | None = None
     for hop in way:
         made = _connection(hop, made, attempt)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bootstrap.hosts import ssh_config
-from bootstrap.hosts.ssh_config import Destination, Here, Hop
+from bootstrap.hosts.ssh_config import Destination, Here, Hop, SSHConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +41,17 @@ def _way(there: Destination, jump: str | None, ask: Ask, before: tuple[str, ...]
     return (*_way(jumps[0], None, ask, visited), *(ask(one, "none") for one in jumps[1:]), hop)
 
 
-def describe(name: str, hops: tuple[Hop, ...]) -> list[str]:
+def describe(name: str, target: Target) -> list[str]:
     """Return the way to a host in words, a line for each hop, the host first. There is no secret in it."""
+    try:
+        hops = find(target)
+    except SSHConfigError as error:
+        return [f"{name}: {error}"]
     lines = []
     for place in range(len(hops) - 1, -1, -1):
         hop = hops[place]
         title = name if hop is hops[-1] else f"{name}'s bastion {hop.name}"
-        through = f" through {_place(hops[place - 1])}" if place else ""
+        through = f" through {hops[place - 1].name} ({_place(hops[place - 1])})" if place else ""
         if hop.command and not place:  # only its program: the rest may hold a password
             through = f" through ProxyCommand {hop.command.split()[0]} …"
         keys = [str(path) for path in (hop.key, *hop.certificates, *hop.identities) if path and path.exists()]

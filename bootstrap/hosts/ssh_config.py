@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -149,13 +150,13 @@ def _run(argv: Sequence[str], host: str) -> str:
             out, err = process.communicate(timeout=LONGEST)
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)
-            message = f"ssh -G {host} took more than {LONGEST:.0f} s"
+            message = f"ssh -G {shlex.quote(host)} took more than {LONGEST:.0f} s"
             remedy = "look at Match exec and CanonicalizeHostname in ~/.ssh/config"
             raise SSHConfigError(message, remedy=remedy) from error
     if process.returncode:
         said = [line.strip() for line in err.splitlines() if line.strip() and ": terminating, " not in line]
-        reason = "; ".join(said[:3]) or f"ssh -G {host} ended with exit code {process.returncode}"
-        raise SSHConfigError(f"ssh does not take its configuration: {reason}", remedy=f"see ssh -G {host}")
+        reason = "; ".join(said[:3]) or f"exit code {process.returncode}"
+        raise SSHConfigError(f"ssh -G {shlex.quote(host)}: {reason}", remedy="mend what it names; ssh refuses it too")
     return out
 
 
@@ -235,7 +236,9 @@ def _fill(text: str, tokens: Mapping[str, str], here: Here | None, keyword: str)
         name = match["token"] or match["variable"]
         if name not in known:
             kind = "token" if found[0] == "%" else "environment variable"
-            raise SSHConfigError(f"{keyword} {text}: there is no {kind} {found}", remedy="see ~/.ssh/config")
+            raise SSHConfigError(
+                f"{keyword} {text}: the {kind} {found} cannot be filled in", remedy="see ~/.ssh/config"
+            )
         return known[name]
 
     variable = r"|\$\{(?P<variable>[^}]*)\}" if here else r"|(?P<variable>(?!))"

@@ -55,8 +55,8 @@ _AWS = {"capacity": "capacity", "quota": "quota", "opt-in": "opt-in", "spot": "s
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, host-key, login, refused, hung, lock,
-    memory, disk, network, timeout, lost, script, stopped, cloud or host.
+    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, config, host-key, login, refused, hung,
+    lock, memory, disk, network, timeout, lost, script, stopped, cloud or host.
     """
 
     kind: str

@@ -255,7 +255,7 @@ def test_a_mistake_in_the_configuration_is_named(desk: Desk) -> None:
     desk.put("config", "Host box\n  Prot 22\n")
     error = refusal(Target("box", own_config=True))
     assert error.kind == "config"
-    assert f"{desk.home}/.ssh/config: line 2: Bad configuration option: prot" in str(error)
+    assert f"ssh -G box: {desk.home}/.ssh/config: line 2: Bad configuration option: prot (" in str(error)
 
 
 def test_a_proxy_command_that_is_not_there_is_named(desk: Desk) -> None:
@@ -294,7 +294,7 @@ def test_no_key_at_all(desk: Desk) -> None:
 
 def test_proxy_use_fdpass_is_said_not_to_be_supported(desk: Desk) -> None:
     desk.write(f"{BOX}  ProxyCommand nc -F %h %p\n  ProxyUseFdpass yes\n")
-    assert refusal(Target("box", own_config=True)).message == "box: box: ProxyUseFdpass is not supported"
+    assert refusal(Target("box", own_config=True)).message == "box: ProxyUseFdpass is not supported"
 
 
 def test_a_question_that_takes_for_ever_is_given_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ def test_without_ssh_the_inventory_and_the_defaults_count(desk: Desk, monkeypatc
     found = desk.by_us(way)
     assert found is not None
     assert found[0] == desk.host.user
-    line = route.describe("box", route.find(way))[0]
+    line = route.describe("box", way)[0]
     assert line.endswith("from defaults: there is no ssh on PATH, so ~/.ssh/config was not read")
 
 
@@ -321,11 +321,11 @@ def test_the_way_is_shown_without_secrets(desk: Desk, agent: Path) -> None:
         f"{BOX}  ProxyJump door\n  IdentityAgent {agent}\n  IdentitiesOnly yes\n"
         f"{DOOR}  Port 2222\n  ProxyCommand connect --token=hunter2\n"
     )
-    host, door = route.describe("web1", route.find(Target("box", own_config=True)))
+    host, door = route.describe("web1", Target("box", own_config=True))
     user, address = desk.host.user, desk.host.addr
     known = f"known hosts {desk.folder}/known hosts"
     assert host == (
-        f"web1: {user}@{address}:22 through {user}@{address}:2222, keys {desk.folder}/good, "
+        f"web1: {user}@{address}:22 through door ({user}@{address}:2222), keys {desk.folder}/good, "
         f"agent {agent} (only the keys named), {known}, from ssh -G"
     )
     assert door == (
