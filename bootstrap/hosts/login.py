@@ -75,6 +75,13 @@ def public_half(path: Path) -> bytes | None:
     for file in (path, path.with_name(f"{path.name}.pub")):
         with suppress(OSError, ValueError, IndexError):
             text = file.read_text(encoding="utf-8")
+            if text.startswith("-----BEGIN OPENSSH PRIVATE KEY"):  # its public half is readable, encrypted or not
+                body = base64.b64decode(text.split("-----")[2])
+                message = paramiko.Message(body.removeprefix(b"openssh-key-v1\0"))
+                for _ in range(3):  # cipher, key derivation, and its options
+                    message.get_binary()
+                message.get_int()
+                return message.get_binary()
             if not text.startswith("-----"):
                 return base64.b64decode(text.split()[1], validate=True)
     return None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import re
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,14 +99,19 @@ def keyring(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "junk").write_text("no key\n")
     (folder / "junk").chmod(0o600)
     shutil.copy(folder / "good", folder / "with space")
-    shutil.copy(folder / "good", folder / "named-box-2222")
+    me, here = pwd.getpwuid(os.getuid()).pw_name, socket.gethostname().partition(".")[0]
+    for name in ("named-box-2222", f"{me}@{here}"):
+        shutil.copy(folder / "good", folder / name)
+    shutil.copy(folder / "locked", folder / "locked-alone")
+    shutil.copy(folder / "signed", folder / "card")
+    shutil.copy(folder / "paper", folder / "card-cert.pub")
     return folder
 
 
 @pytest.fixture(scope="module")
 def there(keyring: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, str]]:
     address, key = unique_address(), keys.make()
-    let_in = "\n".join((keyring / f"{name}.pub").read_text() for name in ("good", "rsa"))
+    let_in = "\n".join((keyring / f"{name}.pub").read_text() for name in ("good", "rsa", "locked"))
     folder = tmp_path_factory.mktemp("sshd")
     (folder / "sshd_config").write_text(
         f"PermitRootLogin no\nPasswordAuthentication no\nUsePAM no\nUseDNS no\nMaxStartups 100\nExposeAuthInfo yes\n"
@@ -134,18 +142,26 @@ def desk(there: tuple[Host, str], keyring: Path, tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def agent(keyring: Path, tmp_path: Path) -> Iterator[Path]:
-    """An agent that holds bad, signed and good, in this order."""
-    path = tmp_path / "agent.sock"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    env = {**os.environ, "SSH_AUTH_SOCK": str(path)}
-    names = [str(keyring / name) for name in ("bad", "signed", "good")]
-    subprocess.run(["ssh-add", "-q", *names], env=env, check=True, stdin=subprocess.DEVNULL)
-    yield path
-    process.terminate()
-    process.wait()
-    process.stdout.close()
+    """An agent that holds bad, signed and good, in this order; and two others, with locked, and with a certificate."""
+    with contextlib.ExitStack() as ended:
+        for name, held in (("agent", ("bad", "signed", "good")), ("card", ("locked",)), ("box", ("card",))):
+            ended.enter_context(agent_with(tmp_path / f"{name}.sock", [keyring / key for key in held]))
+        yield tmp_path / "agent.sock"
+
+
+@contextlib.contextmanager
+def agent_with(path: Path, held: list[Path]) -> Iterator[None]:
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        program = path.with_suffix(".ask")
+        program.write_text("#!/bin/sh\necho secret\n")
+        program.chmod(0o755)
+        asked = {"SSH_AUTH_SOCK": str(path), "SSH_ASKPASS": str(program), "SSH_ASKPASS_REQUIRE": "force"}
+        add = ["ssh-add", "-q", *map(str, held)]
+        subprocess.run(add, env=os.environ | asked, check=True, stdin=subprocess.DEVNULL)
+        yield
+        process.terminate()
 
 
 AT = "Host box\n  HostName HOST\n  User USER\n"
@@ -153,7 +169,7 @@ GOOD = '  IdentityFile "DIR/good"\n'
 BOX = AT + GOOD
 DOOR = f"Host door\n  HostName HOST\n  User USER\n{GOOD}"
 CONFIGURATIONS = {
-    "comments behind values": f"Host box # b\n  Port 2222 # the test one\n  User USER # me\n  HostName HOST # c\n{GOOD}",
+    "comments behind values": f"Host box # b\n  Port 2222 # the test one\n  User USER # c\n  HostName HOST #d\n{GOOD}",
     "a quote in a comment": f"{BOX}Host x # Bob's\n  Port 1\n",
     "Include": "Include config.d/*\n",
     "Match final all": f"{BOX}Match final all\n  Port 2222\n",
@@ -176,12 +192,18 @@ CONFIGURATIONS = {
     "  IdentitiesOnly yes\n",
     "none of the agent's keys": f'{AT}  IdentityFile "DIR/bad"\n  IdentityAgent TMP/agent.sock\n  IdentitiesOnly yes\n',
     "PubkeyAuthentication no": f"{BOX}  PubkeyAuthentication no\n",
+    "an encrypted key that an agent holds": f'{AT}  IdentityFile "DIR/locked-alone"\n  IdentityAgent TMP/card.sock\n'
+    "  IdentitiesOnly yes\n",
+    "a certificate in an agent": f"{AT}  IdentityFile none\n  IdentityAgent TMP/%n.sock\n",
+    "names after who and where one is": AT + '  IdentityFile "DIR/%u@%L"\n',
     "no ProxyJump": f"{BOX}  ProxyJump none\nHost *\n  ProxyJump nowhere\n",
     "a jump": f"{BOX}  ProxyJump door\n{DOOR}  Port 2222\n",
     "jumps": f"{BOX}  ProxyJump door,USER@HOST:2222\nHost HOST\n{GOOD}{DOOR}",
     "a jump by its pattern": f"{BOX}  ProxyJump door-%h\n{DOOR.replace('door', 'door-*')}",
     "a jump with a jump": f"{BOX}  ProxyJump door\n{DOOR}  ProxyJump gate\n{DOOR.replace('door', 'gate')}  Port 2222\n",
     "ProxyCommand by a shell": f"{BOX}  ProxyCommand ssh -F $HOME/.ssh/config -W %h:%p door | cat # as ever\n{DOOR}",
+    "ProxyCommand with a command in it": f"{BOX}  ProxyCommand ssh -F TMP/.ssh/config -W $(echo %h | cat):%p door\n{DOOR}",
+    "ProxyCommand with quotes": f"{BOX}  ProxyCommand sh -c \"exec ssh -F TMP/.ssh/config -W '%h:%p' door\"\n{DOOR}",
     "ProxyCommand that ends": f"{BOX}  ProxyCommand false\n",
     "HostKeyAlias": f"{BOX}  HostKeyAlias known-as\n  Port 2222\n  UserKnownHostsFile TMP/.ssh/aliases\n",
     "HostKeyAlias that nobody knows": f"{BOX}  HostKeyAlias unknown\n",
