@@ -45,15 +45,12 @@ class ProxyCommand:
         return self._process.returncode, lines[-1] if lines else ""
 
     def close(self) -> None:
-        """End the command."""
+        """End the command, and what it started."""
         self.link.close()
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=2)
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.returncode is None:  # not waited for yet, so its number is nobody else's
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=2)
         self._said.close()
