@@ -19,7 +19,7 @@ import paramiko
 
 from bootstrap.errors import HostError
 from bootstrap.hosts import route
-from bootstrap.hosts.login import Login, NoKeyError, TooManyKeysError
+from bootstrap.hosts.login import KeyFileError, Login, NoKeyError, TooManyKeysError
 from bootstrap.hosts.proxy import ProxyCommand
 from bootstrap.hosts.ssh_config import Hop, SSHConfigError
 
@@ -84,7 +84,11 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric has no typ
         """Return what the connection goes through. See `fabric.Connection.open_gateway`."""
         if self.hop.command is None:
             return super().open_gateway()
-        self.proxy = ProxyCommand(self.hop.command)
+        try:
+            self.proxy = ProxyCommand(self.hop.command)
+        except OSError as error:
+            message = f"{self.hop.name}: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
+            raise SSHError(message, kind="proxy", remedy="check SHELL") from error
         return self.proxy.link
 
 
@@ -192,11 +196,14 @@ def _explain_command(hop: _Connection, where: str) -> SSHError | None:
 
 
 def _explain_login(error: BaseException, where: str, hop: Hop) -> SSHError | None:
-    """Put a login that failed for how many keys there are into words."""
+    """Put a login that failed for the keys that there are into words."""
     if isinstance(error, NoKeyError):
         unused = f"; {', '.join(hop.unused)} is not used" if hop.unused else ""
         remedy = "make one with ssh-keygen, add it to the agent with ssh-add, or name it as key in the inventory"
         return SSHError(f"{where}: there is no key to log in with{unused}", kind="key-file", remedy=remedy)
+    if isinstance(error, KeyFileError):
+        remedy = "ssh-keygen -y -f FILE shows whether it is one"
+        return SSHError(f"{where}: {error}", kind="key-file", remedy=remedy)
     if isinstance(error, TooManyKeysError):
         message = f"{where} closed the connection after {error.tried} keys of user {hop.user}, none of them right"
         remedy = "name the right one: as key in the inventory, or as IdentityFile with IdentitiesOnly yes"

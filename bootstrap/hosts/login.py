@@ -39,6 +39,10 @@ class NoKeyError(paramiko.AuthenticationException):
     """There is not one key to log in with."""
 
 
+class KeyFileError(paramiko.SSHException):
+    """A file holds no private key that can be used."""
+
+
 class TooManyKeysError(paramiko.AuthenticationException):
     """The host closed the connection after `tried` keys, more than it lets anybody try."""
 
@@ -50,7 +54,7 @@ class TooManyKeysError(paramiko.AuthenticationException):
 def load_key(path: Path) -> paramiko.PKey:
     """Read a private key in any form that OpenSSH reads, with no passphrase.
 
-    Raises OSError, PasswordRequiredException for an encrypted one, SSHException for what is no key.
+    Raises OSError, PasswordRequiredException for an encrypted one, KeyFileError for what is no key.
     """
     data = path.read_bytes()
     try:
@@ -61,10 +65,10 @@ def load_key(path: Path) -> paramiko.PKey:
     except TypeError as error:
         raise paramiko.PasswordRequiredException(f"{path} is encrypted") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise paramiko.SSHException(f"{path} is no private key that can be read") from error
+        raise KeyFileError(f"{path} is no private key that can be read") from error
     made = next((ours for theirs, ours in _CLASSES if isinstance(key, theirs)), None)
     if made is None:
-        raise paramiko.SSHException(f"{path} is a key of a type that is not supported")
+        raise KeyFileError(f"{path} is a key of a type that is not supported")
     form = serialization.PrivateFormat.OpenSSH
     plain = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     return made.from_private_key(io.StringIO(plain.decode()))

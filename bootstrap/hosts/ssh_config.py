@@ -97,8 +97,12 @@ class Here:
 
     @classmethod
     def look(cls) -> Here:
-        """Return those of this process."""
-        account = pwd.getpwuid(os.getuid())
+        """Return those of this process. Raises SSHConfigError where its user has no account."""
+        try:
+            account = pwd.getpwuid(os.getuid())
+        except KeyError as error:
+            message = f"user id {os.getuid()} has no account on this machine"
+            raise SSHConfigError(message, remedy="ssh needs one too: add a line to /etc/passwd") from error
         return cls(account.pw_name, account.pw_uid, Path(account.pw_dir), socket.gethostname(), dict(os.environ))
 
 

@@ -292,6 +292,22 @@ def test_a_proxy_command_that_is_not_there_is_named(desk: Desk) -> None:
     assert "no-such-program: not found" in str(error)
 
 
+def test_a_shell_that_is_not_there_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/nowhere/sh")
+    desk.write(f"{BOX}  ProxyCommand nc %h %p\n")
+    error = refusal(Target("box", own_config=True))
+    assert error.kind == "proxy"
+    assert error.message == "box: its ProxyCommand cannot be started: /nowhere/sh: No such file or directory"
+
+
+@pytest.mark.parametrize(("name", "said"), [("junk", "is no private key that can be read"), ("locked", "is encrypted")])
+def test_a_key_of_the_inventory_that_cannot_be_used_is_named(desk: Desk, name: str, said: str) -> None:
+    desk.write(AT)
+    error = refusal(Target("box", key=desk.folder / name, own_config=True))
+    assert error.kind == "key-file"
+    assert f"{desk.folder}/{name} {said}" in str(error)
+
+
 def test_a_proxy_command_that_fails_says_why(desk: Desk) -> None:
     desk.write(f"{BOX}  ProxyCommand sh -c 'echo no route today >&2; exit 3'\n")
     error = refusal(Target("box", own_config=True))
