@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,11 +32,17 @@ steps:
 
 
 def at_home(home: Path) -> list[str]:
-    """Return the start of a command line for an account whose home is `home`: OpenSSH reads it from passwd."""
-    passwd = home / "passwd"
+    """Return the start of a command line for an account whose home is `home`: OpenSSH reads it from passwd.
+
+    A file `hosts` in it takes the place of /etc/hosts.
+    """
+    passwd, hosts = home / "passwd", home / "hosts"
     passwd.write_text(f"root:x:0:0:root:{home}:/bin/sh\n")
-    script = 'mount --bind "$0" /etc/passwd && exec "$@"'
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(passwd)]
+    script = 'mount --bind "$0" /etc/passwd'
+    if hosts.exists():
+        script += f" && mount --bind {shlex.quote(str(hosts))} /etc/hosts"
+    command = f'{script} && exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", command, str(passwd)]
 
 
 def boot(launched: Launched) -> Host:

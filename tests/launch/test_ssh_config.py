@@ -21,6 +21,7 @@ from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
+from tests.launch.conftest import COMMAND, at_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,19 @@ pytestmark = pytest.mark.lab
 
 # Which user, from where, to where, and with which key.
 WHO = 'id -un; echo "$SSH_CONNECTION" | cut -d" " -f1,3,4; cut -d" " -f1-3 "$SSH_USER_AUTH"'
+
+
+class TriedOnceError(Exception):
+    """A connection was not made at the first try."""
+
+
+def one_try(target: Target) -> SSHHost:
+    """Return a host that is tried once, with all the time that a busy machine needs."""
+
+    def sleep(seconds: float) -> None:
+        raise TriedOnceError
+
+    return SSHHost("it", target, patience=Patience(first=60, login=0, attempt=60), sleep=sleep)
 
 
 @dataclass
@@ -66,11 +80,11 @@ class Desk:
 
     def by_us(self, target: Target) -> tuple[Any, ...] | None:
         """Go there as a launch does; None where it is refused."""
-        there = SSHHost("it", target, patience=Patience(first=0, login=0, attempt=5))
+        there = one_try(target)
         before = len(self.logins())
         try:
             return (*there.run(["sh", "-c", WHO]).stdout.splitlines(), *self.logins()[before:])
-        except SSHError:
+        except (SSHError, TriedOnceError):
             return None
         finally:
             there.close()
@@ -174,6 +188,8 @@ CONFIGURATIONS = {
     "a quote in a comment": f"{BOX}Host x # Bob's\n  Port 1\n",
     "Include": "Include config.d/*\n",
     "Match final all": f"{BOX}Match final all\n  Port 2222\n",
+    "Match final, and what it is not": f'{BOX}{DOOR}Match final !originalhost door !exec "false"\n'
+    "  ProxyCommand ssh -F TMP/.ssh/config -W %h:%p door\n",
     "Match host=": "Match host=box user=USER\n  Port 2222\n" + BOX.replace("Host", "Match originalhost", 1),
     "Match exec": f'{BOX}Match host HOST exec "test %n = box"\n  Port 2222\n',
     "tokens in IdentityFile": 'Host box\n  IdentityFile "DIR/named-%n-%p"\n  HostName HOST\n  Port 2222\n  User USER\n',
@@ -272,9 +288,11 @@ def test_there_is_nothing_left_of_a_proxy_command(desk: Desk) -> None:
 
 
 def refusal(target: Target) -> SSHError:
-    with pytest.raises(SSHError) as error:
-        SSHHost("it", target, patience=Patience(first=0, login=0, attempt=5)).connect()
-    return error.value
+    with pytest.raises((SSHError, TriedOnceError)) as error:
+        one_try(target).connect()
+    found = error.value.__context__ if isinstance(error.value, TriedOnceError) else error.value
+    assert isinstance(found, SSHError)
+    return found
 
 
 def test_a_mistake_in_the_configuration_is_named(desk: Desk) -> None:
@@ -356,6 +374,33 @@ def test_without_ssh_the_inventory_and_the_defaults_count(desk: Desk, monkeypatc
     assert found[0] == desk.host.user
     line = route.describe("box", way)[0]
     assert line.endswith("from defaults: there is no ssh on PATH, so ~/.ssh/config was not read")
+
+
+def test_the_verb_shows_the_way_of_an_account_with_its_own_names(there: tuple[Host, str], tmp_path: Path) -> None:
+    """Through the verb: ~/.ssh of the account, whatever HOME says, and a short name made a full one."""
+    host, _ = there
+    config = tmp_path / ".ssh" / "config"
+    config.parent.mkdir()
+    config.write_text(
+        "CanonicalizeHostname yes\nCanonicalDomains lab.example\n"
+        "Match canonical host *.lab.example\n  User ann\n  IdentityFile ~/.ssh/for-%h\n"
+    )
+    (config.parent / "for-box.lab.example").touch()
+    (tmp_path / "hosts").write_text(f"127.0.0.1 localhost\n{host.addr} box.lab.example. box.lab.example\n")
+    (tmp_path / "hosts.yml").write_text("hosts:\n  box: {}\n  wrong: {jump: 'a,,b'}\n")
+    arguments = ["launch", "--provider", "inventory", "--hosts", "hosts.yml", "--dry-run", "-v"]
+    done = subprocess.run(
+        [*at_home(tmp_path), COMMAND, *arguments],
+        env={"HOME": "/nowhere", "PATH": os.environ["PATH"], "XDG_DATA_HOME": str(tmp_path / "data")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    key = tmp_path / ".ssh" / "for-box.lab.example"
+    assert f"box: ann@box.lab.example:22, keys {key}, agent none, known hosts none, from ssh -G\n" in done.stderr
+    assert "wrong: ssh -G wrong: Invalid -J argument (mend what it names; ssh refuses it too)\n" in done.stderr
 
 
 def test_the_way_is_shown_without_secrets(desk: Desk, agent: Path) -> None:
