@@ -19,7 +19,8 @@ import paramiko
 
 from bootstrap.errors import HostError
 from bootstrap.hosts import route
-from bootstrap.hosts.login import KeyFileError, Login, NoKeyError, TooManyKeysError
+from bootstrap.hosts.identities import Identities
+from bootstrap.hosts.login import KeyFileError, Keys, NoKeyError, TooManyKeysError
 from bootstrap.hosts.proxy import ProxyCommand
 from bootstrap.hosts.ssh_config import Hop, SSHConfigError
 
@@ -123,7 +124,7 @@ def _connection(hop: Hop, before: fabric.Connection | None, attempt: float) -> f
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
         gateway=before or hop.command or False,
         connect_timeout=attempt,
-        connect_kwargs={**limits, "auth_strategy": Login(hop)},
+        connect_kwargs={**limits, "auth_strategy": Keys(hop.user, Identities(hop))},
     )
     made.hop = hop
     made.client.set_missing_host_key_policy(_Refuse())
