@@ -8,8 +8,6 @@ wait, so that a link that died silently is noticed. What goes wrong is put into 
 from __future__ import annotations
 
 import logging
-import re
-import shlex
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import fabric
 import paramiko
 
-from bootstrap.errors import HostError
+from bootstrap.hosts import known_hosts, login
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.explaining import explain, explain_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,14 +30,6 @@ logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE = 10  # seconds
 UNANSWERED = 30  # seconds that sent data may stay unacknowledged before the connection is given up
-
-
-class SSHError(HostError):
-    """A host cannot be reached or logged in to. `kind` says what is wrong, in one word."""
-
-    def __init__(self, message: str, *, kind: str, remedy: str | None = None) -> None:
-        super().__init__(message, remedy=remedy)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +49,6 @@ class Target:
     own_config: bool = False
 
 
-class _Refuse(paramiko.MissingHostKeyPolicy):
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        raise SSHError(
-            f"{hostname} has the key {key.fingerprint}, which is not known", kind="host-key", remedy=_KNOW_IT
-        )
-
-
-# What paramiko says of a peer that is silent: which of it depends on which of its time limits ends first.
-_SILENT = re.compile(r"banner|time(d )?out|negotiation failed|no existing session|^$", re.IGNORECASE)
-_KNOW_IT = "log in once with ssh to store it, or write it as host_key in the inventory"
-
-
 def connection(target: Target, attempt: float) -> fabric.Connection:
     """Make an unopened connection with our limits and our policy for host keys, on each hop. Raises SSHError."""
     limits: dict[str, Any] = {"banner_timeout": attempt, "auth_timeout": attempt, "channel_timeout": attempt}
@@ -86,15 +66,7 @@ def connection(target: Target, attempt: float) -> fabric.Connection:
     )
     made.user, made.port = target.user or made.user, target.port or made.port
     for hop in hops(made):
-        hop.client.set_missing_host_key_policy(_Refuse())
-        if hop is not made or not target.host_keys:
-            _load_known_hosts(hop)
-    name = made.host if made.port == 22 else f"[{made.host}]:{made.port}"
-    for line in target.host_keys:
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {line}")
-        if entry is None or entry.key is None:
-            raise SSHError(f"{target.address}: the host key given cannot be read", kind="host-key")
-        made.client.get_host_keys().add(name, entry.key.get_name(), entry.key)
+        known_hosts.trust(hop, _known(hop, target.host_keys if hop is made else (), target.address))
     return made
 
 
@@ -129,11 +101,16 @@ def hops(made: fabric.Connection) -> Iterator[fabric.Connection]:
         hop = hop.gateway
 
 
-def _load_known_hosts(connection: fabric.Connection) -> None:
-    given = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
-    for path in (Path("/etc/ssh/ssh_known_hosts"), *(Path(name).expanduser() for name in given)):
-        with suppress(OSError):
-            connection.client.load_system_host_keys(str(path))
+def _known(hop: fabric.Connection, host_keys: tuple[str, ...], address: str) -> known_hosts.KnownHosts:
+    """Return what is known of a hop's keys: those given, else those of the user's and the system's files."""
+    if host_keys:
+        try:
+            return known_hosts.given(host_keys)
+        except ValueError as error:
+            raise SSHError(f"{address}: {error}", kind="host-key") from error
+    names = hop.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
+    files = (*(Path(name).expanduser() for name in names), Path("/etc/ssh/ssh_known_hosts"))
+    return known_hosts.read(hop.host, int(hop.port), files)
 
 
 def open_all(made: fabric.Connection, name: str, target: Target) -> None:
@@ -141,11 +118,12 @@ def open_all(made: fabric.Connection, name: str, target: Target) -> None:
     for hop in reversed(list(hops(made))):
         where = f"{name} ({target.address}:{hop.port})" if hop is made else f"{name}'s bastion ({hop.host}:{hop.port})"
         try:
+            login.use(hop)
             hop.open()
             _watch(hop)
         except Exception as error:  # paramiko raises many kinds; each is put into words or raised again
             close(made)
-            problem = _explain_command(error, where, hop.gateway) or explain(error, where, hop.user)
+            problem = explain_command(error, where, hop.gateway) or explain(error, where)
             if problem is None:
                 raise
             raise problem from error
@@ -164,55 +142,3 @@ def _watch(hop: fabric.Connection) -> None:
     raw = hop.transport.sock
     if isinstance(raw, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
-
-
-def _explain_command(error: BaseException, where: str, gateway: Any) -> SSHError | None:
-    """Put a ProxyCommand that cannot be started into words; a key's file that is not there raises the same errors."""
-    if isinstance(gateway, str) and isinstance(error, OSError) and error.filename in shlex.split(gateway)[:1]:
-        message = f"{where}: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
-        return SSHError(message, kind="proxy", remedy="check it in ~/.ssh/config")
-    return None
-
-
-def explain(error: BaseException, where: str, user: str) -> SSHError | None:
-    """Put what went wrong while connecting into words; None for what is not about connecting."""
-    if isinstance(error, SSHError):
-        return error
-    if isinstance(error, paramiko.BadHostKeyException):
-        message = f"{where} has another host key ({error.key.fingerprint}) than it was given; it is not trusted"
-        return SSHError(message, kind="host-key", remedy="someone may be in between, or the address was given anew")
-    if isinstance(error, (paramiko.PasswordRequiredException, FileNotFoundError, PermissionError)):
-        return SSHError(f"{where}: the private key cannot be used: {error}", kind="key-file")
-    if isinstance(error, paramiko.AuthenticationException):
-        remedy = "check the user name and the key"
-        return SSHError(f"{where} refused the key of user {user}", kind="login", remedy=remedy)
-    if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:  # that: no name server answers now
-        return SSHError(f"{where}: there is no such address", kind="name", remedy="check it in the inventory")
-    return _explain_network(error, where)
-
-
-def _explain_network(error: BaseException, where: str) -> SSHError | None:
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        causes = list(error.errors.values())
-        error = causes[0] if causes else error
-    if isinstance(error, ConnectionRefusedError):
-        return SSHError(f"{where} refused the connection", kind="refused", remedy="is sshd running, and on this port?")
-    if isinstance(error, TimeoutError):
-        remedy = "check the security group, the route, and your own address (--ssh-from)"
-        return SSHError(f"{where} does not answer", kind="unreachable", remedy=remedy)
-    if isinstance(error, (paramiko.SSHException, EOFError)):
-        return _explain_ssh(error, where)
-    if isinstance(error, OSError):
-        return SSHError(f"{where} cannot be reached: {error.strerror or error}", kind="unreachable")
-    return None
-
-
-def _explain_ssh(error: BaseException, where: str) -> SSHError:
-    if isinstance(error, paramiko.ChannelException) or "opening channel" in str(error):
-        remedy = "check the address and the port as the bastion sees them, and that it may forward there"
-        said = getattr(error, "text", str(error))
-        return SSHError(f"{where} cannot be reached through the bastion: {said}", kind="unreachable", remedy=remedy)
-    if not isinstance(error, paramiko.ssh_exception.IncompatiblePeer) and _SILENT.search(str(error)):
-        message = f"{where} takes the connection, but its sshd says nothing"
-        return SSHError(message, kind="hung", remedy="look at the host's console, or reboot it")
-    return SSHError(f"{where}: SSH failed: {error}", kind="ssh")

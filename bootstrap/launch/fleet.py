@@ -379,6 +379,8 @@ _UNREACHABLE = (
     "ended",
     "host-key",
     "login",
+    "key-file",
+    "closed",
     "refused",
     "hung",
     "unreachable",
