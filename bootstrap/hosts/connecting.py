@@ -8,7 +8,6 @@ wait, so that a link that died silently is noticed. What goes wrong is put into 
 from __future__ import annotations
 
 import logging
-import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import fabric
 import paramiko
 
-from bootstrap.errors import HostError
-from bootstrap.hosts import route
+from bootstrap.hosts import known_hosts, route
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.explaining import explain
 from bootstrap.hosts.identities import Identities
-from bootstrap.hosts.login import KeyFileError, Keys, NoKeyError, TooManyKeysError
+from bootstrap.hosts.login import Keys
 from bootstrap.hosts.proxy import ProxyCommand
 from bootstrap.hosts.ssh_config import Hop, SSHConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 # paramiko logs a traceback for each connection that fails; what there is to say is said by `explain`.
@@ -34,14 +34,6 @@ logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE = 10  # seconds
 UNANSWERED = 30  # seconds that sent data may stay unacknowledged before the connection is given up
-
-
-class SSHError(HostError):
-    """A host cannot be reached or logged in to. `kind` says what is wrong, in one word."""
-
-    def __init__(self, message: str, *, kind: str, remedy: str | None = None) -> None:
-        super().__init__(message, remedy=remedy)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +54,6 @@ class Target:
     own_config: bool = False
 
 
-class _Refuse(paramiko.MissingHostKeyPolicy):
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        raise SSHError(
-            f"{hostname} has the key {key.fingerprint}, which is not known", kind="host-key", remedy=_KNOW_IT
-        )
-
-
-# What paramiko says of a peer that is silent: which of it depends on which of its time limits ends first.
-_SILENT = re.compile(r"banner|time(d )?out|negotiation failed|no existing session|^$", re.IGNORECASE)
-_KNOW_IT = "log in once with ssh to store it, or write it as host_key in the inventory"
-
-
 class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric has no types
     """A connection to one hop, through the hop before it or a ProxyCommand."""
 
@@ -88,7 +68,7 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric has no typ
         try:
             self.proxy = ProxyCommand(self.hop.command)
         except OSError as error:
-            message = f"{self.hop.name}: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
+            message = f"cannot be reached: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
             raise SSHError(message, kind="proxy", remedy="check SHELL") from error
         return self.proxy.link
 
@@ -102,15 +82,8 @@ def connection(target: Target, attempt: float) -> fabric.Connection:
     made: fabric.Connection | None = None
     for hop in way:
         made = _connection(hop, made, attempt)
-        if hop is not way[-1] or not target.host_keys:
-            _load_known_hosts(made, hop.alias, hop.known_hosts)
+        known_hosts.trust(made, _known(hop, target.host_keys if hop is way[-1] else ()))
     assert made is not None  # noqa: S101  (a way has at least one hop)
-    name = made.host if made.port == 22 else f"[{made.host}]:{made.port}"
-    for line in target.host_keys:
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {line}")
-        if entry is None or entry.key is None:
-            raise SSHError(f"{target.address}: the host key given cannot be read", kind="host-key")
-        made.client.get_host_keys().add(name, entry.key.get_name(), entry.key)
     return made
 
 
@@ -127,7 +100,6 @@ def _connection(hop: Hop, before: fabric.Connection | None, attempt: float) -> f
         connect_kwargs={**limits, "auth_strategy": Keys(hop.user, Identities(hop))},
     )
     made.hop = hop
-    made.client.set_missing_host_key_policy(_Refuse())
     return made
 
 
@@ -139,15 +111,14 @@ def hops(made: fabric.Connection) -> Iterator[_Connection]:
         hop = hop.gateway
 
 
-def _load_known_hosts(made: fabric.Connection, alias: str | None, files: Sequence[Path]) -> None:
-    """Let a connection know the keys that files hold for its host, or for the alias that it is known by."""
-    name = made.host if made.port == 22 else f"[{made.host}]:{made.port}"
-    known = paramiko.HostKeys()
-    for path in files:
-        with suppress(OSError):
-            known.load(str(path))
-    for kind, key in (known.lookup(alias or name) or {}).items():
-        made.client.get_host_keys().add(name, kind, key)
+def _known(hop: Hop, host_keys: tuple[str, ...]) -> known_hosts.KnownHosts:
+    """Return what is known of a hop's keys: those given, else those that its files hold for its name or its alias."""
+    if host_keys:
+        try:
+            return known_hosts.given(host_keys)
+        except ValueError as error:
+            raise SSHError(f"{hop.name}: {error}", kind="host-key") from error
+    return known_hosts.read(*((hop.alias, 22) if hop.alias else (hop.host, hop.port)), hop.known_hosts)
 
 
 def open_all(made: fabric.Connection, name: str, target: Target) -> None:
@@ -160,7 +131,7 @@ def open_all(made: fabric.Connection, name: str, target: Target) -> None:
         except Exception as error:  # paramiko raises many kinds; each is put into words or raised again
             failed = _explain_command(hop, where)
             close(made)
-            problem = failed or _explain_login(error, where, hop.hop) or explain(error, where, hop.user)
+            problem = failed or explain(error, where)
             if problem is None:
                 raise
             raise problem from error
@@ -194,63 +165,3 @@ def _explain_command(hop: _Connection, where: str) -> SSHError | None:
     if code in (126, 127):  # what a shell says of a command that it cannot start; it would be no other the next time
         return SSHError(message, kind="proxy", remedy="check it in ~/.ssh/config")
     return SSHError(message, kind="unreachable", remedy="try it in a shell; it is in ~/.ssh/config")
-
-
-def _explain_login(error: BaseException, where: str, hop: Hop) -> SSHError | None:
-    """Put a login that failed for the keys that there are into words."""
-    if isinstance(error, NoKeyError):
-        unused = f"; {', '.join(hop.unused)} is not used" if hop.unused else ""
-        remedy = "make one with ssh-keygen, add it to the agent with ssh-add, or name it as key in the inventory"
-        return SSHError(f"{where}: there is no key to log in with{unused}", kind="key-file", remedy=remedy)
-    if isinstance(error, KeyFileError):
-        remedy = "ssh-keygen -y -f FILE shows whether it is one"
-        return SSHError(f"{where}: {error}", kind="key-file", remedy=remedy)
-    if isinstance(error, TooManyKeysError):
-        message = f"{where} closed the connection after {error.tried} keys of user {hop.user}, none of them right"
-        remedy = "name the right one: as key in the inventory, or as IdentityFile with IdentitiesOnly yes"
-        return SSHError(message, kind="login", remedy=remedy)
-    return None
-
-
-def explain(error: BaseException, where: str, user: str) -> SSHError | None:
-    """Put what went wrong while connecting into words; None for what is not about connecting."""
-    if isinstance(error, SSHError):
-        return error
-    if isinstance(error, paramiko.BadHostKeyException):
-        message = f"{where} has another host key ({error.key.fingerprint}) than it was given; it is not trusted"
-        return SSHError(message, kind="host-key", remedy="someone may be in between, or the address was given anew")
-    if isinstance(error, (paramiko.PasswordRequiredException, FileNotFoundError, PermissionError)):
-        return SSHError(f"{where}: the private key cannot be used: {error}", kind="key-file")
-    if isinstance(error, paramiko.AuthenticationException):
-        remedy = "check the user name and the key"
-        return SSHError(f"{where} refused the key of user {user}", kind="login", remedy=remedy)
-    if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:  # that: no name server answers now
-        return SSHError(f"{where}: there is no such address", kind="name", remedy="check it in the inventory")
-    return _explain_network(error, where)
-
-
-def _explain_network(error: BaseException, where: str) -> SSHError | None:
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        causes = list(error.errors.values())
-        error = causes[0] if causes else error
-    if isinstance(error, ConnectionRefusedError):
-        return SSHError(f"{where} refused the connection", kind="refused", remedy="is sshd running, and on this port?")
-    if isinstance(error, TimeoutError):
-        remedy = "check the security group, the route, and your own address (--ssh-from)"
-        return SSHError(f"{where} does not answer", kind="unreachable", remedy=remedy)
-    if isinstance(error, (paramiko.SSHException, EOFError)):
-        return _explain_ssh(error, where)
-    if isinstance(error, OSError):
-        return SSHError(f"{where} cannot be reached: {error.strerror or error}", kind="unreachable")
-    return None
-
-
-def _explain_ssh(error: BaseException, where: str) -> SSHError:
-    if isinstance(error, paramiko.ChannelException) or "opening channel" in str(error):
-        remedy = "check the address and the port as the bastion sees them, and that it may forward there"
-        said = getattr(error, "text", str(error))
-        return SSHError(f"{where} cannot be reached through the bastion: {said}", kind="unreachable", remedy=remedy)
-    if not isinstance(error, paramiko.ssh_exception.IncompatiblePeer) and _SILENT.search(str(error)):
-        message = f"{where} takes the connection, but its sshd says nothing"
-        return SSHError(message, kind="hung", remedy="look at the host's console, or reboot it")
-    return SSHError(f"{where}: SSH failed: {error}", kind="ssh")

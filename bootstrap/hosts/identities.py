@@ -85,7 +85,7 @@ class Identities:
     def __init__(self, hop: Hop) -> None:
         self._hop = hop
         self.named: list[str] = []
-        self.passed: list[str] = []
+        self.passed = [f"{one} is not supported" for one in hop.unused if one.startswith("PKCS11Provider ")]
 
     def __iter__(self) -> Iterator[Shown]:
         """Yield keys, with what to call them."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from bootstrap.errors import BootstrapError
-from bootstrap.hosts.connecting import SSHError
+from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.jobs import ConnectionLostError
 from bootstrap.playbook.run import StepError
 from bootstrap.providers.aws import AwsError
@@ -55,8 +55,8 @@ _AWS = {"capacity": "capacity", "quota": "quota", "opt-in": "opt-in", "spot": "s
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, config, host-key, login, refused, hung,
-    lock, memory, disk, network, timeout, lost, script, stopped, cloud or host.
+    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, config, host-key, key-file, login, closed,
+    refused, hung, no-sftp, lock, memory, disk, network, timeout, lost, script, stopped, cloud or host.
     """
 
     kind: str

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bootstrap.hosts.connecting import SSHError, Target
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address

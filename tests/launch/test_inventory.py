@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bootstrap.hosts import connecting
-from bootstrap.hosts.connecting import SSHError, Target
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.launch.conftest import COMMAND, ECHO, at_home
