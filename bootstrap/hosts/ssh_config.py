@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 LONGEST = 30.0  # seconds; `Match exec` runs commands, and CanonicalizeHostname asks name servers
 
-# What is not done here although it may be why `ssh` gets in. It is named where a login fails, and by `launch -v`.
-_NOT_USED = ("pkcs11provider", "knownhostscommand", "bindaddress", "bindinterface")
-_SHOWN = {"pkcs11provider": "PKCS11Provider", "knownhostscommand": "KnownHostsCommand"} | {
+# What is not done here although it may be why `ssh` gets in. `launch -v` names it.
+_NOT_USED = {
+    "pkcs11provider": "PKCS11Provider",
+    "knownhostscommand": "KnownHostsCommand",
     "bindaddress": "BindAddress",
     "bindinterface": "BindInterface",
 }
@@ -203,7 +204,7 @@ def parse(printed: str, name: str, here: Here, exists: Callable[[Path], bool] = 
         alias=alias,
         jump=_jumps(one("proxyjump"), remote),
         command=_fill(command, remote, None, "proxycommand") if command else None,
-        unused=tuple(f"{_SHOWN[keyword]} {one(keyword)}" for keyword in _NOT_USED if one(keyword)),
+        unused=tuple(f"{shown} {one(keyword)}" for keyword, shown in _NOT_USED.items() if one(keyword)),
         source="ssh -G",
     )
 

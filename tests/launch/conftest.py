@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -43,6 +44,15 @@ def at_home(home: Path) -> list[str]:
         script += f" && mount --bind {shlex.quote(str(hosts))} /etc/hosts"
     command = f'{script} && exec "$@"'
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", command, str(passwd)]
+
+
+def with_config(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `ssh` read the configuration in `home`, although the account's home is another, in this process."""
+    program = home / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {shlex.quote(str(home))}/.ssh/config "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
 
 def boot(launched: Launched) -> Host:

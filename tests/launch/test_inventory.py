@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
-from tests.launch.conftest import COMMAND, ECHO, at_home
+from tests.launch.conftest import COMMAND, ECHO, at_home, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,11 +146,7 @@ def test_the_users_own_configuration_says_the_way(site: Site, ssh_key: Path) -> 
 
 def test_jumps_are_visited_in_their_order(site: Site, ssh_key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the bastion to the inner host, and from there to its own sshd again: the other order leads nowhere."""
-    program = site.home / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {site.home}/.ssh/config "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with_config(site.home, monkeypatch)
     site.known(f"{site.bastion.addr} {site.bastion_key}", f"{INNER} {site.inner_key}")
     (site.home / ".ssh" / "config").write_text(
         f"UserKnownHostsFile {site.home}/.ssh/known_hosts\nHost again\n  HostName {INNER}\n"

@@ -22,7 +22,7 @@ from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
-from tests.launch.conftest import COMMAND, at_home
+from tests.launch.conftest import COMMAND, at_home, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,11 +144,7 @@ def there(keyring: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
 @pytest.fixture
 def desk(there: tuple[Host, str], keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """The home of an account is read from passwd by `ssh`, so it is told here where the file is."""
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "$HOME/.ssh/config" "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with_config(tmp_path, monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KEYS", str(keyring))
     monkeypatch.setenv("SHELL", "/bin/sh")
