@@ -17,8 +17,8 @@ _ports = itertools.count(2300)
 
 def make_key(path: Path, kind: str = "ed25519", *options: str) -> Path:
     """Make a private key with ssh-keygen, without a passphrase unless options say so."""
-    passphrase = () if "-N" in options else ("-N", "")
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-f", str(path), *passphrase, *options], check=True)
+    options = (*options, *(() if "-N" in options else ("-N", "")), *(("-b", "2048") if kind == "rsa" else ()))
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-f", str(path), *options], check=True)
     return path
 
 

@@ -48,13 +48,13 @@ def _hashed(name: str, chance: random.Random) -> str:
 def _line(chance: random.Random, some_keys: list[str]) -> bytes:
     """Return a line of a known_hosts file as people have them, a good one or not."""
     hosts = chance.choice((*PATTERNS, _hashed(chance.choice((*NAMES, *MORE_NAMES)), chance)))
-    marker = chance.choice(("", "", "", "@revoked ", "@cert-authority ", "@unknown ", "@revoked @revoked "))
+    marker = chance.choice(("", "", "", "", "@revoked ", "@cert-authority ", "@unknown ", "@revoked @revoked "))
     odd_keys = ("ssh-ed25519 AAAA", "ssh-ed25519", "", "# no key", "1024 35 99", some_keys[0].replace("ed25", "ed26"))
     key = chance.choice((*some_keys, *some_keys, f"{some_keys[0]} me@home", *odd_keys))
     blank, between = chance.choice(("", "", " ", "\t")), chance.choice((" ", " ", "\t", "  "))
     line = f"{blank}{marker}{hosts}{between}{key}".encode()
     odd = (b"", b"   ", b"# web1 " + key.encode(), b"web1", b"@revoked", b"\xef\xbb\xbf" + line, b"\xff\xfe " + line)
-    return chance.choice((*odd, *[line] * 12)) + chance.choice((b"\n", b"\n", b"\r\n"))
+    return chance.choice((*odd, *[line] * 30)) + chance.choice((b"\n", b"\n", b"\r\n"))
 
 
 def _ssh_keygen(*arguments: str) -> list[tuple[int, str, str]]:
@@ -74,7 +74,7 @@ def test_entries_are_found_as_by_ssh_keygen(seed: int, some_keys: list[str], tmp
     """Over generated files: the same lines, the same markers, the same keys."""
     chance = random.Random(seed)
     file = tmp_path / "known"
-    file.write_bytes(b"".join(_line(chance, some_keys) for _ in range(60)))
+    file.write_bytes(b"".join(_line(chance, some_keys) for _ in range(100)))
     text = file.read_bytes().decode("utf-8", "replace")
     compared = 0
     for name in (*NAMES, *MORE_NAMES):
@@ -92,21 +92,16 @@ def test_entries_are_found_as_by_ssh_keygen(seed: int, some_keys: list[str], tmp
         ]
         assert keys == expected_keys, name
         compared += len(keys)
-    assert compared > 20
+    assert compared
 
 
 @pytest.fixture(scope="module")
-def sshds(lab: None, ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshds]:
+def server(lab: None, ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sshds, int]]:
+    """Start an sshd with three host keys; return also its port."""
     with Host("debian12", unique_address(), public_key=ssh_key.with_suffix(".pub").read_text()) as host:
         sshds = Sshds(host, tmp_path_factory.mktemp("sshds"))
-        yield sshds
+        yield sshds, sshds.start(host_keys=("ed25519", "rsa", "ecdsa"))
         sshds.close()
-
-
-@pytest.fixture(scope="module")
-def port(sshds: Sshds) -> int:
-    """The port of an sshd with three host keys."""
-    return sshds.start(host_keys=("ed25519", "rsa", "ecdsa"))
 
 
 def connect(sshds: Sshds, port: int, key: Path) -> SSHError | None:
@@ -174,14 +169,13 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_hosts_key_is_trusted_as_by_ssh(case: str, sshds: Sshds, port: int, ssh_key: Path, known: Path) -> None:
+def test_a_hosts_key_is_trusted_as_by_ssh(
+    case: str, server: tuple[Sshds, int], ssh_key: Path, known: Path, some_keys: list[str]
+) -> None:
     template, words = FILES[case]
+    sshds, port = server
     pairs = {"a": sshds.addr, "p": str(port), "h": _hashed(f"[{sshds.addr}]:{port}", random.Random(1))}
-    pairs |= {
-        short: public(sshds.keys[kind]) for short, kind in (("ed", "ed25519"), ("rsa", "rsa"), ("ecdsa", "ecdsa"))
-    }
-    pairs["other"] = public(make_key(known.with_name("other")))
-    pairs["rsa2"] = public(make_key(known.with_name("rsa2"), "rsa", "-b", "1024"))
+    pairs |= {"other": some_keys[0], "rsa2": some_keys[1]} | {kind: public(path) for kind, path in sshds.keys.items()}
     known.write_bytes(template.format(**pairs).encode("latin-1"))
     error = connect(sshds, port, ssh_key)
     assert ssh_accepts(sshds, port, ssh_key, known) == (error is None)

@@ -189,12 +189,12 @@ def test_too_many_keys(sshds: Sshds, home: Path, agent: Callable[[Path], None]) 
 
 LETS_IN_OTHERS = {
     "a password alone": (
-        ["PubkeyAuthentication=no", "PasswordAuthentication=yes"],
-        "log in by password only, not by a key",
+        ["PubkeyAuthentication=no", "PasswordAuthentication=yes", "KbdInteractiveAuthentication=no"],
+        "lets user admin log in by password only, not by a key",
     ),
     "a key and a password": (
         ["PasswordAuthentication=yes", "AuthenticationMethods=publickey,password"],
-        "took the key of user admin, and wants password too, which cannot be given here",
+        "took the key of user admin, and wants more, which cannot be given here: password",
     ),
     "other users": (["AllowUsers=somebody"], "refused the key of user admin"),
     "no group of his": (["DenyGroups=admin"], "refused the key of user admin"),
