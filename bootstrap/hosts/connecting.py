@@ -142,6 +142,7 @@ def close(made: fabric.Connection) -> None:
     for hop in hops(made):
         with suppress(paramiko.SSHException, EOFError, OSError):
             hop.close()
+        hop.client.close()  # Fabric leaves what is open of a login that failed
         if hop.proxy is not None:
             hop.proxy.close()
 

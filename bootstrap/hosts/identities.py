@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -83,7 +84,8 @@ class Identities:
     """
 
     def __init__(self, hop: Hop) -> None:
-        self._hop = hop
+        key = hop.key.with_name(hop.key.name.removesuffix("-cert.pub")) if hop.key else None
+        self._hop = replace(hop, key=key)
         self.named: list[str] = []
         self.passed = [f"{one} is not supported" for one in hop.unused if one.startswith("PKCS11Provider ")]
 

@@ -46,8 +46,14 @@ def at_home(home: Path) -> list[str]:
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", command, str(passwd)]
 
 
-def with_config(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have `ssh` read the configuration in `home`, although the account's home is another, in this process."""
+def with_config(home: Path, monkeypatch: pytest.MonkeyPatch, config: str | None = None) -> None:
+    """Have `ssh` read the configuration in `home`, although the account's home is another, in this process.
+
+    `config`: what stands in it; none: it is written elsewhere.
+    """
+    if config is not None:
+        (home / ".ssh").mkdir(exist_ok=True)
+        (home / ".ssh" / "config").write_text(config)
     program = home / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {shlex.quote(str(home))}/.ssh/config "$@"\n')

@@ -18,6 +18,7 @@ from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
+from tests.launch.conftest import with_config
 from tests.launch.sshd import Sshds, make_key, public
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def server(lab: None, ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def connect(sshds: Sshds, port: int, key: Path) -> SSHError | None:
     """Log in with what ~/.ssh/known_hosts has; return why it was refused."""
-    there = SSHHost("web", Target(sshds.addr, sshds.user, port, key), patience=Patience(first=3, login=0))
+    target = Target(sshds.addr, sshds.user, port, key, own_config=True)
+    there = SSHHost("web", target, patience=Patience(first=3, login=0))
     try:
         there.connect()
     except SSHError as error:
@@ -164,7 +166,7 @@ FILES = {
 def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the user's known_hosts, which is not there yet."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".ssh").mkdir()
+    with_config(tmp_path, monkeypatch, f"UserKnownHostsFile {tmp_path}/.ssh/known_hosts\n")
     return tmp_path / ".ssh" / "known_hosts"
 
 

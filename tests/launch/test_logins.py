@@ -18,6 +18,7 @@ from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
+from tests.launch.conftest import with_config
 from tests.launch.sshd import Sshds, make_key, public
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's home, without an agent."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    (tmp_path / ".ssh").mkdir()
+    own = "".join(f"IdentityFile {tmp_path}/.ssh/{name}\n" for name in ("id_rsa", "id_ecdsa", "id_ed25519"))
+    with_config(tmp_path, monkeypatch, own)
     return tmp_path
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bootstrap.hosts import route
+from bootstrap.hosts import connecting, route
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
@@ -252,6 +252,15 @@ def test_we_get_where_ssh_gets(desk: Desk, agent: Path, monkeypatch: pytest.Monk
     by_ssh = desk.by_ssh("box")
     assert desk.by_us(Target("box", own_config=True)) == by_ssh
     assert (by_ssh is None) == (config in NO_WAY), by_ssh
+
+
+def test_a_login_that_is_refused_leaves_no_connection(desk: Desk) -> None:
+    """Logins that hang about count: sshd takes ten at once (MaxStartups)."""
+    desk.write(f'{AT}  IdentityFile "DIR/bad"\n  ProxyJump door\n{DOOR}')
+    made = connecting.connection(Target("box", own_config=True), 60)
+    with pytest.raises(SSHError, match="refused the key"):
+        connecting.open_all(made, "box", Target("box", own_config=True))
+    assert [hop.client.get_transport() for hop in connecting.hops(made)] == [None, None]
 
 
 def test_what_the_inventory_says_wins(desk: Desk) -> None:
