@@ -146,6 +146,7 @@ FILES = {
     "another RSA key": ("[{a}]:{p} {rsa2}", WRONG),
     "another key": ("# a comment\n[{a}]:{p} {other}", WRONG),
     "wildcard": ("[127.*]:{p} {ed25519}", OK),
+    "wildcard in the brackets": ("[?{a}]:{p},[?27.*]:{p} {ed25519}", OK),
     "negated": ("[127.*]:{p},![{a}]:{p} {ed25519}", UNKNOWN),
     "revoked": ("[{a}]:{p} {ed25519}\n@revoked * {ed25519}", REVOKED),
     "another one is revoked": ("@revoked * {other}\n[{a}]:{p} {ed25519}", OK),
