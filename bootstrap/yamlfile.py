@@ -7,10 +7,13 @@ list positions (`("releases", "9", "python", 0)`).
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
+from pydantic import BeforeValidator
 
 from bootstrap.errors import UsageError
 
@@ -21,6 +24,16 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 Keys = tuple[str | int, ...]
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004  (what pydantic takes as a complaint)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+"""A whole number. `true` is none, although Python counts it as 1."""
 
 
 class YamlError(UsageError):
@@ -95,9 +108,28 @@ def _value(node: yaml.Node, keys: Keys, path: Path, marked: Marked, above: froze
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*keys, number), path, marked, above) for number, item in enumerate(node.value)]
     try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)
+        value = yaml.SafeLoader("").construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:
         raise YamlError(f"{place}: {_dotted(keys)}: {node.value!r} cannot be understood") from error
+    if isinstance(node, yaml.ScalarNode) and node.style is None and _misread(node.value, value):
+        shown = "a date" if isinstance(value, date) else str(value).lower()
+        remedy = f'if it is text, write "{node.value}", in quotes; else write it plainly'
+        raise YamlError(f"{place}: {_dotted(keys)}: {node.value} is {shown} to YAML", remedy=remedy)
+    return value
+
+
+def _misread(text: str, value: Any) -> bool:
+    """Whether YAML 1.1 makes something else of an unquoted word than its writer may well have meant.
+
+    `022` is octal, `1:30` counts in sixties, `no` is false, `1.10` loses its zero, and a date is no text.
+    """
+    if isinstance(value, bool):
+        return text.lower() not in ("true", "false")
+    if isinstance(value, int):
+        return ":" in text or re.match(r"[-+]?0[0-9_]", text) is not None
+    if isinstance(value, float):
+        return ":" in text or re.fullmatch(r"[-+]?[0-9_]*\.[0-9_]+0", text) is not None
+    return isinstance(value, date)
 
 
 def merge(below: Marked, above: Marked) -> Marked:
@@ -155,6 +187,9 @@ def explain(error: ValidationError, marked: Marked, known: Mapping[Keys, Iterabl
     if first["type"] == "missing":
         missing = ".".join(str(key) for key in first["loc"])
         return YamlError(f"{place}: {missing}: missing")
+    if first["type"] == "string_type" and isinstance(first["input"], (bool, int, float)):
+        shown = str(first["input"]).lower()
+        return YamlError(f"{place}: {name}: {shown} must be text", remedy=f'write "{shown}", in quotes')
     message = first["msg"].removeprefix("Value error, ")
     return YamlError(f"{place}: {name}: {message[:1].lower()}{message[1:]}")
 

@@ -13,6 +13,8 @@ from bootstrap.commands._options import together
 from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bootstrap.launch.start import Settings
     from bootstrap.providers.base import Plan, Provider, Request
 
@@ -165,6 +167,18 @@ def with_address(source: Provider, request: Request, *, needed: bool) -> tuple[R
         if needed:
             raise
         return request, str(error)
+
+
+def ways(source: Provider, plan: Plan) -> Iterator[str]:
+    """Yield how each host of an inventory will be reached, a line for each hop, or why it cannot be."""
+    if source.kind != "inventory":
+        return
+    from bootstrap.hosts import route  # noqa: PLC0415  (paramiko only where it is used)
+    from bootstrap.hosts.ssh import SSHHost  # noqa: PLC0415
+
+    for machine in source.look(plan):
+        if isinstance(machine.host, SSHHost):
+            yield from route.describe(machine.name, machine.host.target)
 
 
 def show(plan: Plan, settings: Settings) -> str:

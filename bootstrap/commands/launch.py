@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     help="Between the two looks that must find nothing.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Show the way to each host of an inventory: user, bastions, keys.")
+def command(*, as_json: bool, dry_run: bool, yes: bool, verbose: bool, **given: Any) -> None:
     """Start hosts, bootstrap each, train to the first checkpoint, collect the timings, and remove everything."""
     from bootstrap.launch import start  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
     from bootstrap.ledger import Ledger  # noqa: PLC0415
@@ -45,6 +46,9 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, **given: Any) -> None:
         plan = source.plan(request)
         if dry_run or not as_json:
             click.echo(_launching.as_json(start.describe(plan)) if as_json else _launching.show(plan, settings))
+        if verbose:
+            for line in _launching.ways(source, plan):
+                click.echo(line, err=True)
         if dry_run:
             if unknown:
                 click.echo(f"  note: {unknown}", err=as_json)

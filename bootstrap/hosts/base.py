@@ -52,6 +52,14 @@ class TransferError(HostError):
     """A file could not be copied to or from a host."""
 
 
+class SSHError(HostError):
+    """A host cannot be reached or logged in to. `kind` says what is wrong, in one word."""
+
+    def __init__(self, message: str, *, kind: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.kind = kind
+
+
 class Host(Protocol):
     """A machine that commands run on."""
 

@@ -1,4 +1,4 @@
-"""Opening a connection to a host: through the user's `~/.ssh/config` and bastions, only to host keys that are known.
+"""Opening a connection to a host: the way that `ssh` would go, through bastions, only to host keys that are known.
 
 What Fabric and paramiko leave open is set here, on each hop: the policy for unknown host keys is to refuse (Fabric's
 own is to add them), time limits for connect, banner and login, keepalives, and a limit on how long unanswered data may
@@ -8,21 +8,25 @@ wait, so that a link that died silently is noticed. What goes wrong is put into 
 from __future__ import annotations
 
 import logging
-import re
-import shlex
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fabric
 import paramiko
 
-from bootstrap.errors import HostError
+from bootstrap.hosts import known_hosts, route
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.explaining import explain
+from bootstrap.hosts.identities import Identities
+from bootstrap.hosts.login import Keys
+from bootstrap.hosts.proxy import ProxyCommand
+from bootstrap.hosts.ssh_config import Hop, SSHConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
 # paramiko logs a traceback for each connection that fails; what there is to say is said by `explain`.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -32,20 +36,13 @@ KEEPALIVE = 10  # seconds
 UNANSWERED = 30  # seconds that sent data may stay unacknowledged before the connection is given up
 
 
-class SSHError(HostError):
-    """A host cannot be reached or logged in to. `kind` says what is wrong, in one word."""
-
-    def __init__(self, message: str, *, kind: str, remedy: str | None = None) -> None:
-        super().__init__(message, remedy=remedy)
-        self.kind = kind
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a host is and how to log in.
 
-    `host_keys`: the keys it may have (`ssh-ed25519 AAAA…`); none: those of the user's and the system's known_hosts.
-    `own_config`: whether the user's `~/.ssh/config`, agent and keys take part (hosts that were there before us).
+    `host_keys`: the keys it may have (`ssh-ed25519 AAAA…`); none: those of the known_hosts files.
+    `own_config`: whether the user's `~/.ssh/config`, agent, keys and known_hosts take part (hosts that were there
+    before us). What is given here wins over the configuration.
     """
 
     address: str
@@ -57,83 +54,71 @@ class Target:
     own_config: bool = False
 
 
-class _Refuse(paramiko.MissingHostKeyPolicy):
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        raise SSHError(
-            f"{hostname} has the key {key.fingerprint}, which is not known", kind="host-key", remedy=_KNOW_IT
-        )
+class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric has no types
+    """A connection to one hop, through the hop before it or a ProxyCommand."""
 
+    # Fabric keeps what has no value in the class among its settings.
+    hop = Hop("", "", "")
+    proxy: ProxyCommand | None = None
 
-# What paramiko says of a peer that is silent: which of it depends on which of its time limits ends first.
-_SILENT = re.compile(r"banner|time(d )?out|negotiation failed|no existing session|^$", re.IGNORECASE)
-_KNOW_IT = "log in once with ssh to store it, or write it as host_key in the inventory"
+    def open_gateway(self) -> Any:
+        """Return what the connection goes through. See `fabric.Connection.open_gateway`."""
+        if self.hop.command is None:
+            return super().open_gateway()
+        try:
+            self.proxy = ProxyCommand(self.hop.command)
+        except OSError as error:
+            message = f"cannot be reached: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
+            raise SSHError(message, kind="proxy", remedy="check SHELL") from error
+        return self.proxy.link
 
 
 def connection(target: Target, attempt: float) -> fabric.Connection:
     """Make an unopened connection with our limits and our policy for host keys, on each hop. Raises SSHError."""
+    try:
+        way = route.find(target)
+    except SSHConfigError as error:
+        raise SSHError(error.message, kind="config", remedy=error.remedy) from error
+    made: fabric.Connection | None = None
+    for hop in way:
+        made = _connection(hop, made, attempt)
+        known_hosts.trust(made, _known(hop, target.host_keys if hop is way[-1] else ()))
+    assert made is not None  # noqa: S101  (a way has at least one hop)
+    return made
+
+
+def _connection(hop: Hop, before: fabric.Connection | None, attempt: float) -> fabric.Connection:
     limits: dict[str, Any] = {"banner_timeout": attempt, "auth_timeout": attempt, "channel_timeout": attempt}
-    limits |= {"allow_agent": target.own_config, "look_for_keys": target.own_config}
-    if target.key:
-        limits["key_filename"] = [str(target.key)]
-    # An empty configuration keeps the user's ~/.ssh/config out of hosts that are ours.
-    config = fabric.Config() if target.own_config else fabric.Config(ssh_config=paramiko.SSHConfig())
-    made = _hop(
-        target.address,
-        target.jump,
-        lambda address: fabric.Connection(
-            address, config=config, gateway=False, connect_timeout=attempt, connect_kwargs=dict(limits)
-        ),
+    made = _Connection(
+        hop.host,
+        hop.user,
+        hop.port,
+        # Fabric reads no file at all: neither ~/.ssh/config, which is read by `ssh` itself, nor ~/.fabric.yaml.
+        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
+        gateway=before or hop.command or False,
+        connect_timeout=attempt,
+        connect_kwargs={**limits, "auth_strategy": Keys(hop.user, Identities(hop))},
     )
-    made.user, made.port = target.user or made.user, target.port or made.port
-    for hop in hops(made):
-        hop.client.set_missing_host_key_policy(_Refuse())
-        if hop is not made or not target.host_keys:
-            _load_known_hosts(hop)
-    name = made.host if made.port == 22 else f"[{made.host}]:{made.port}"
-    for line in target.host_keys:
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {line}")
-        if entry is None or entry.key is None:
-            raise SSHError(f"{target.address}: the host key given cannot be read", kind="host-key")
-        made.client.get_host_keys().add(name, entry.key.get_name(), entry.key)
+    made.hop = hop
     return made
 
 
-def _hop(
-    address: str, jump: str | None, make: Callable[[str], fabric.Connection], before: tuple[str, ...] = ()
-) -> fabric.Connection:
-    """Make the connection to an address through `jump`, else through what the user's configuration says.
-
-    Jumps are visited in the order in which they are written, as by OpenSSH; Fabric would go through them backwards,
-    and for ever where a pattern makes a bastion its own.
-    """
-    made = make(address)
-    made.gateway = made.ssh_config.get("proxycommand", False)
-    jumps = [one.strip() for one in (jump or made.ssh_config.get("proxyjump", "none")).split(",")]
-    visited = (*before, made.original_host)
-    if jumps[0].lower() != "none" and make(jumps[0]).original_host not in visited:
-        gateway: fabric.Connection | None = None
-        for one in jumps:
-            behind = gateway
-            gateway = _hop(one, "none" if behind else None, make, visited)
-            if behind:
-                gateway.gateway = behind
-        made.gateway = gateway
-    return made
-
-
-def hops(made: fabric.Connection) -> Iterator[fabric.Connection]:
+def hops(made: fabric.Connection) -> Iterator[_Connection]:
     """Yield a connection's hops, the host itself first."""
     hop: Any = made
-    while isinstance(hop, fabric.Connection):
+    while isinstance(hop, _Connection):
         yield hop
         hop = hop.gateway
 
 
-def _load_known_hosts(connection: fabric.Connection) -> None:
-    given = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts").split()
-    for path in (Path("/etc/ssh/ssh_known_hosts"), *(Path(name).expanduser() for name in given)):
-        with suppress(OSError):
-            connection.client.load_system_host_keys(str(path))
+def _known(hop: Hop, host_keys: tuple[str, ...]) -> known_hosts.KnownHosts:
+    """Return what is known of a hop's keys: those given, else those that its files hold for its name or its alias."""
+    if host_keys:
+        try:
+            return known_hosts.given(host_keys)
+        except ValueError as error:
+            raise SSHError(f"{hop.name}: {error}", kind="host-key") from error
+    return known_hosts.read(*((hop.alias, 22) if hop.alias else (hop.host, hop.port)), hop.known_hosts)
 
 
 def open_all(made: fabric.Connection, name: str, target: Target) -> None:
@@ -144,8 +129,9 @@ def open_all(made: fabric.Connection, name: str, target: Target) -> None:
             hop.open()
             _watch(hop)
         except Exception as error:  # paramiko raises many kinds; each is put into words or raised again
+            failed = _explain_command(hop, where)
             close(made)
-            problem = _explain_command(error, where, hop.gateway) or explain(error, where, hop.user)
+            problem = failed or explain(error, where)
             if problem is None:
                 raise
             raise problem from error
@@ -156,63 +142,27 @@ def close(made: fabric.Connection) -> None:
     for hop in hops(made):
         with suppress(paramiko.SSHException, EOFError, OSError):
             hop.close()
+        hop.client.close()  # Fabric leaves what is open of a login that failed
+        if hop.proxy is not None:
+            hop.proxy.close()
 
 
 def _watch(hop: fabric.Connection) -> None:
     """Notice a dead link: send something every few seconds, and let the kernel give up when it goes unanswered."""
     hop.transport.set_keepalive(KEEPALIVE)
     raw = hop.transport.sock
-    if isinstance(raw, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+    is_tcp = isinstance(raw, socket.socket) and raw.family in (socket.AF_INET, socket.AF_INET6)
+    if is_tcp and hasattr(socket, "TCP_USER_TIMEOUT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
 
 
-def _explain_command(error: BaseException, where: str, gateway: Any) -> SSHError | None:
-    """Put a ProxyCommand that cannot be started into words; a key's file that is not there raises the same errors."""
-    if isinstance(gateway, str) and isinstance(error, OSError) and error.filename in shlex.split(gateway)[:1]:
-        message = f"{where}: its ProxyCommand cannot be started: {error.filename}: {error.strerror}"
+def _explain_command(hop: _Connection, where: str) -> SSHError | None:
+    """Put a ProxyCommand that ended by itself into words; None where there is none, or it still runs."""
+    failure = hop.proxy.failure() if hop.proxy is not None else None
+    if failure is None:
+        return None
+    code, said = failure
+    message = f"{where}: its ProxyCommand ended with exit code {code}" + (f": {said}" if said else "")
+    if code in (126, 127):  # what a shell says of a command that it cannot start; it would be no other the next time
         return SSHError(message, kind="proxy", remedy="check it in ~/.ssh/config")
-    return None
-
-
-def explain(error: BaseException, where: str, user: str) -> SSHError | None:
-    """Put what went wrong while connecting into words; None for what is not about connecting."""
-    if isinstance(error, SSHError):
-        return error
-    if isinstance(error, paramiko.BadHostKeyException):
-        message = f"{where} has another host key ({error.key.fingerprint}) than it was given; it is not trusted"
-        return SSHError(message, kind="host-key", remedy="someone may be in between, or the address was given anew")
-    if isinstance(error, (paramiko.PasswordRequiredException, FileNotFoundError, PermissionError)):
-        return SSHError(f"{where}: the private key cannot be used: {error}", kind="key-file")
-    if isinstance(error, paramiko.AuthenticationException):
-        remedy = "check the user name and the key"
-        return SSHError(f"{where} refused the key of user {user}", kind="login", remedy=remedy)
-    if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:  # that: no name server answers now
-        return SSHError(f"{where}: there is no such address", kind="name", remedy="check it in the inventory")
-    return _explain_network(error, where)
-
-
-def _explain_network(error: BaseException, where: str) -> SSHError | None:
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        causes = list(error.errors.values())
-        error = causes[0] if causes else error
-    if isinstance(error, ConnectionRefusedError):
-        return SSHError(f"{where} refused the connection", kind="refused", remedy="is sshd running, and on this port?")
-    if isinstance(error, TimeoutError):
-        remedy = "check the security group, the route, and your own address (--ssh-from)"
-        return SSHError(f"{where} does not answer", kind="unreachable", remedy=remedy)
-    if isinstance(error, (paramiko.SSHException, EOFError)):
-        return _explain_ssh(error, where)
-    if isinstance(error, OSError):
-        return SSHError(f"{where} cannot be reached: {error.strerror or error}", kind="unreachable")
-    return None
-
-
-def _explain_ssh(error: BaseException, where: str) -> SSHError:
-    if isinstance(error, paramiko.ChannelException) or "opening channel" in str(error):
-        remedy = "check the address and the port as the bastion sees them, and that it may forward there"
-        said = getattr(error, "text", str(error))
-        return SSHError(f"{where} cannot be reached through the bastion: {said}", kind="unreachable", remedy=remedy)
-    if not isinstance(error, paramiko.ssh_exception.IncompatiblePeer) and _SILENT.search(str(error)):
-        message = f"{where} takes the connection, but its sshd says nothing"
-        return SSHError(message, kind="hung", remedy="look at the host's console, or reboot it")
-    return SSHError(f"{where}: SSH failed: {error}", kind="ssh")
+    return SSHError(message, kind="unreachable", remedy="try it in a shell; it is in ~/.ssh/config")

@@ -5,6 +5,8 @@ A lost connection is opened again; what ran on the host meanwhile is the busines
 
 from __future__ import annotations
 
+import itertools
+import math
 import shlex
 import stat
 import threading
@@ -18,13 +20,13 @@ import paramiko
 
 from bootstrap.environment import OVER_SSH
 from bootstrap.hosts import connecting
-from bootstrap.hosts.base import Result, TransferError
+from bootstrap.hosts.base import Result, SSHError, TransferError
 from bootstrap.hosts.channel import follow
-from bootstrap.hosts.connecting import UNANSWERED, SSHError
+from bootstrap.hosts.connecting import UNANSWERED
 from bootstrap.hosts.jobs import ConnectionLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path, PurePath
 
     import fabric
@@ -42,6 +44,21 @@ class Patience:
     again: float = 300.0
     login: float = 60.0  # a new host may refuse a key that it has not written down yet
     attempt: float = 15.0
+
+
+_FINAL = ("host-key", "name", "key-file", "proxy")  # kinds that waiting does not mend
+
+
+_NOBODY = ("refused", "unreachable")  # kinds where no sshd answered
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait after each attempt that an sshd answered and that was no login.
+
+    Such attempts are counted from OpenSSH 9.8 on: a refused key is 5 s (PerSourcePenalties), which run off with time,
+    and at 15 s the door is closed, to the right key as well. With these pauses there are never more than 13.
+    """
+    return itertools.chain((1.0, 2.0, 4.0, 8.0), itertools.repeat(10.0))
 
 
 @dataclass(slots=True)
@@ -165,8 +182,16 @@ class SSHHost:
     def _open_sftp(self, transport: paramiko.Transport) -> paramiko.SFTPClient:
         channel = transport.open_session(timeout=self._patience.attempt)
         channel.settimeout(UNANSWERED * 2)
-        channel.invoke_subsystem("sftp")
-        return paramiko.SFTPClient(channel)
+        try:
+            channel.invoke_subsystem("sftp")
+            return paramiko.SFTPClient(channel)
+        except (paramiko.SSHException, EOFError) as error:
+            transport.open_session(timeout=self._patience.attempt).close()  # raises where the connection is lost
+            message, remedy = (
+                f"{self.name}: its sshd has no SFTP",
+                "set Subsystem sftp internal-sftp in its sshd_config",
+            )
+            raise SSHError(message, kind="no-sftp", remedy=remedy) from error
 
     def _raise_if_closed(self) -> None:
         if self._state.closed:
@@ -192,7 +217,7 @@ class SSHHost:
     def _connect(self) -> fabric.Connection:
         begun = self._now()
         limit = self._patience.again if self._state.was_open else self._patience.first
-        refused_since: float | None = None
+        kind, since, waits = "", begun, pauses()
         while True:
             left = limit - (self._now() - begun)
             connection = connecting.connection(self.target, min(self._patience.attempt, max(left, 1.0)))
@@ -200,11 +225,12 @@ class SSHHost:
                 connecting.open_all(connection, self.name, self.target)
             except SSHError as problem:
                 now = self._now()
-                refused_since = (refused_since or now) if problem.kind == "login" else None
-                enough = refused_since is not None and now - refused_since >= self._patience.login
-                if problem.kind in ("host-key", "name", "key-file", "proxy") or enough or now - begun >= limit:
+                if problem.kind != kind:
+                    kind, since = problem.kind, now
+                until = min(begun + limit, since + self._patience.login if kind == "login" else math.inf)
+                if kind in _FINAL or now >= until:
                     raise
                 self._raise_if_closed()
-                self._sleep(min(1.0, max(0.1, limit - (now - begun))))
+                self._sleep(min(1.0 if kind in _NOBODY else next(waits), max(0.1, until - now)))
             else:
                 return connection

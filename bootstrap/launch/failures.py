@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bootstrap import bugs
 from bootstrap.errors import BootstrapError, BugError
-from bootstrap.hosts.connecting import SSHError
+from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.jobs import ConnectionLostError
 from bootstrap.playbook.run import StepError
 from bootstrap.providers.aws import AwsError
@@ -67,8 +67,9 @@ _AWS = {"capacity": "capacity", "quota": "quota", "opt-in": "opt-in", "spot": "s
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, host-key, login, refused, hung, rights,
-    lock, memory, disk, network, timeout, lost, script, stopped, cloud, host, launcher (a file here) or bug.
+    """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, config, host-key, key-file, login, closed,
+    refused, hung, no-sftp, rights, lock, memory, disk, network, timeout, lost, script, stopped, cloud, host, launcher
+    (a file here) or bug.
     """
 
     kind: str

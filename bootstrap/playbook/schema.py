@@ -55,7 +55,7 @@ class WaitForFile(_Strict):
 class WaitForPort(_Strict):
     """Until something listens on a TCP port of the host itself."""
 
-    port: int = Field(ge=1, le=65535)
+    port: yamlfile.Whole = Field(ge=1, le=65535)
 
 
 class Step(_Strict):
@@ -68,8 +68,8 @@ class Step(_Strict):
     wait_for: Literal["checkpoint", "session"] | WaitForFile | WaitForPort | None = None
     get: Paths = []
     timeout: Seconds = 1800.0
-    retries: int = Field(default=0, ge=0, le=20)
-    ok: list[int] = [0]
+    retries: yamlfile.Whole = Field(default=0, ge=0, le=20)
+    ok: list[yamlfile.Whole] = [0]
     when: str | None = None
 
     @field_validator("run", "session")

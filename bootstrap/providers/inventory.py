@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bootstrap import yamlfile
 from bootstrap.errors import ProviderError, UsageError
+from bootstrap.hosts import ssh_config
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers.base import Machine, Plan, PlannedHost, Remains
@@ -33,7 +34,7 @@ class _Login(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     user: str | None = None
-    port: int | None = Field(default=None, ge=1, le=65535)
+    port: Annotated[yamlfile.Whole, Field(ge=1, le=65535)] | None = None
     key: str | None = None
     jump: str | None = None
     distro: str | None = None
@@ -110,9 +111,10 @@ class InventoryProvider:
             PlannedHost(name, host.distro or common.distro or UNKNOWN, order, {"address": host.address or name})
             for order, (name, host) in enumerate(self._inventory.hosts.items())
         )
-        return Plan(
-            request.run_id, self.kind, hosts, notes=("these hosts are changed: the stack goes to /opt/charrnn",)
-        )
+        notes = ["these hosts are changed: the stack goes to /opt/charrnn"]
+        if not ssh_config.installed():
+            notes.append("~/.ssh/config is not read: there is no ssh on PATH")
+        return Plan(request.run_id, self.kind, hosts, notes=tuple(notes))
 
     def create(self, plan: Plan, watcher: Watcher, names: Sequence[str] | None = None) -> None:
         """See `Provider.create`."""

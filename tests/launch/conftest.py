@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,35 @@ steps:
   - phase: packages
     run: command -v dnf || command -v zypper || command -v apt-get
 """
+
+
+def at_home(home: Path) -> list[str]:
+    """Return the start of a command line for an account whose home is `home`: OpenSSH reads it from passwd.
+
+    A file `hosts` in it takes the place of /etc/hosts.
+    """
+    passwd, hosts = home / "passwd", home / "hosts"
+    passwd.write_text(f"root:x:0:0:root:{home}:/bin/sh\n")
+    script = 'mount --bind "$0" /etc/passwd'
+    if hosts.exists():
+        script += f" && mount --bind {shlex.quote(str(hosts))} /etc/hosts"
+    command = f'{script} && exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", command, str(passwd)]
+
+
+def with_config(home: Path, monkeypatch: pytest.MonkeyPatch, config: str | None = None) -> None:
+    """Have `ssh` read the configuration in `home`, although the account's home is another, in this process.
+
+    `config`: what stands in it; none: it is written elsewhere.
+    """
+    if config is not None:
+        (home / ".ssh").mkdir(exist_ok=True)
+        (home / ".ssh" / "config").write_text(config)
+    program = home / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {shlex.quote(str(home))}/.ssh/config "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
 
 def boot(launched: Launched) -> Host:

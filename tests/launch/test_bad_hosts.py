@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bootstrap.hosts.connecting import SSHError, Target
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
-from tests.launch.conftest import COMMAND, ECHO
+from tests.launch.conftest import COMMAND, ECHO, at_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,15 +105,6 @@ def test_a_name_that_cannot_be_looked_up_now_is_asked_for_again(monkeypatch: pyt
     assert error.value.kind == "unreachable"
 
 
-def test_a_proxy_command_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh" / "config").write_text("Host door\n  ProxyCommand no-such-program %h %p\n")
-    error = refusal(Target("door", "x", 22, own_config=True))
-    assert error.kind == "proxy"
-    assert "its ProxyCommand cannot be started: no-such-program: No such file" in str(error)
-
-
 def test_an_inventory_of_one_good_host_and_four_bad_ones(
     host: MakeHost, ssh_key: Path, silent: tuple[str, int], tmp_path: Path
 ) -> None:
@@ -131,7 +123,7 @@ def test_an_inventory_of_one_good_host_and_four_bad_ones(
     playbook.write_text(ECHO)
     arguments = ["--hosts", str(inventory), "--playbook", str(playbook), "--yes", "--json", "--ssh-timeout", "3"]
     done = subprocess.run(
-        [COMMAND, "launch", "--provider", "inventory", *arguments],
+        [*at_home(tmp_path), COMMAND, "launch", "--provider", "inventory", *arguments],
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "NO_COLOR": "1"},
         capture_output=True,
         text=True,

@@ -21,8 +21,7 @@ import pytest
 from bootstrap.bugs import BugLog
 from bootstrap.errors import ProviderError
 from bootstrap.hosts import jobs
-from bootstrap.hosts.base import Host, Result
-from bootstrap.hosts.connecting import SSHError
+from bootstrap.hosts.base import Host, Result, SSHError
 from bootstrap.launch import start
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bootstrap.hosts import connecting
-from bootstrap.hosts.connecting import SSHError, Target
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
-from tests.launch.conftest import COMMAND, ECHO
+from tests.launch.conftest import COMMAND, ECHO, at_home, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Site:
         playbook.write_text(ECHO)
         arguments = ["--hosts", str(inventory), "--playbook", str(playbook), "--yes", "--json", "--ssh-timeout", "5"]
         done = subprocess.run(
-            [COMMAND, "launch", "--provider", "inventory", *arguments],
+            [*at_home(self.home), COMMAND, "launch", "--provider", "inventory", *arguments],
             env={"HOME": str(self.home), "PATH": "/usr/bin:/bin", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
@@ -145,9 +146,12 @@ def test_the_users_own_configuration_says_the_way(site: Site, ssh_key: Path) -> 
 
 def test_jumps_are_visited_in_their_order(site: Site, ssh_key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the bastion to the inner host, and from there to its own sshd again: the other order leads nowhere."""
-    monkeypatch.setenv("HOME", str(site.home))
+    with_config(site.home, monkeypatch)
     site.known(f"{site.bastion.addr} {site.bastion_key}", f"{INNER} {site.inner_key}")
-    jump = f"{site.bastion.user}@{site.bastion.addr},{site.inner.user}@{INNER}"
+    (site.home / ".ssh" / "config").write_text(
+        f"UserKnownHostsFile {site.home}/.ssh/known_hosts\nHost again\n  HostName {INNER}\n"
+    )
+    jump = f"{site.bastion.user}@{site.bastion.addr},{site.inner.user}@again"
     target = Target(INNER, site.inner.user, 22, ssh_key, (site.inner_key,), jump, own_config=True)
     there = SSHHost("inner", target, patience=Patience(first=5, login=0))
     assert there.run(["id", "-un"]).stdout == f"{site.inner.user}\n"
