@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import os
 from dataclasses import dataclass
-from urllib.parse import quote
+from pathlib import Path
 
 SOURCES = (
     "index-url",
@@ -109,7 +109,7 @@ def _without_comma(place: str) -> str:
     """Write a folder or a URL so that uv, whose list is split at commas, takes it for one."""
     if "," not in place:
         return place
-    return place.replace(",", "%2C") if "://" in place else f"file://{quote(os.path.abspath(place))}"  # noqa: PTH100 - as pip has it
+    return place.replace(",", "%2C") if "://" in place else Path(place).absolute().as_uri()
 
 
 def sources(listing: str) -> dict[str, str]:

@@ -30,14 +30,27 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.xdist_group
 
 LANGUAGES = ("de", "fr", "ja")
 FETCH = """set -e
-apt-get -q update && cd /tmp && apt-get -q download apt libapt-pkg6.0 dnf-data libdnf2-common
+apt-get -q update && cd /tmp && apt-get -q download apt libapt-pkg6.0 dnf-data libdnf2-common zypper-common
 for package in *.deb; do dpkg-deb -x "$package" /tmp/translations; done
 """
 SAYS_MISSING = {
-    "de": "Paket no-such-package kann nicht gefunden werden",
-    "fr": "Impossible de trouver le paquet no-such-package",
-    "ja": "パッケージ no-such-package が見つかりません",
+    "apt": {
+        "de": "Paket no-such-package kann nicht gefunden werden",
+        "fr": "Impossible de trouver le paquet no-such-package",
+        "ja": "パッケージ no-such-package が見つかりません",
+    },
+    "dnf": {
+        "de": "Keine Übereinstimmung für Argumente: no-such-package",
+        "fr": "Aucune correspondance pour le paramètre: no-such-package",
+        "ja": "一致した引数がありません: no-such-package",
+    },
+    "zypper": {
+        "de": "Keine Anbieter von 'no-such-package' gefunden",
+        "fr": "Aucun fournisseur de 'no-such-package' trouvé",
+        "ja": "'no-such-package' の提供元が見つかりません",
+    },
 }
+"""What they say to a person who has chosen a language."""
 JUDGE = r"""
 cd /tmp; MANAGER=$1 COMMAND=$1 LOG=/tmp/log OPEN='' EVENTS='' CHILD='' PATIENCE='' COUNTING=''
 [ "$1" != apt ] || COMMAND=apt-get
@@ -69,7 +82,7 @@ def speak(host: Host, translations: Path) -> None:
         shutil.copytree(translations, host.root / where, dirs_exist_ok=True)
 
 
-@pytest.mark.parametrize(("distro", "manager"), [("debian12", "apt"), ("rhel9", "dnf")])
+@pytest.mark.parametrize(("distro", "manager"), [("debian12", "apt"), ("rhel9", "dnf"), ("sles15", "zypper")])
 def test_a_manager_is_understood_in_any_language(
     ready: MakeReady, translations: Path, distro: str, manager: str
 ) -> None:
@@ -79,10 +92,8 @@ def test_a_manager_is_understood_in_any_language(
     *functions, _ = (resources.root() / "bootstrap.sh").read_text().splitlines()
     for language in LANGUAGES:
         env = {"LANGUAGE": language, "LC_ALL": "C.UTF-8"}
-        if manager == "apt":  # as it would speak
-            assert SAYS_MISSING[language] in host.run(["apt-get", "install", "no-such-package"], env=env).output
-        else:
-            assert "No match for argument" not in host.run(["dnf", "install", "no-such-package"], env=env).output
+        command = "apt-get" if manager == "apt" else manager
+        assert SAYS_MISSING[manager][language] in host.run([command, "install", "no-such-package"], env=env).output
         script = "\n".join([*functions, "plain_environment", JUDGE])
         done = host.run(["bash", "-c", script, "bash", manager], env=env)
         assert done.output.split() == ["ok", "missing"], (language, done.output)

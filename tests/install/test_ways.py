@@ -194,12 +194,12 @@ def test_variables_that_change_uvs_ways_do_not_reach_it(
     prefix: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     prefix.uv.symlink_to(real_uv())
-    make_wheel(tmp_path / "wheels", "tiny", "1.0", {"tiny_is_here": ""})
+    make_wheel(tmp_path / "wheels,too", "tiny", "1.0", {"tiny_is_here": ""})
     (tmp_path / "caps.txt").write_text("tiny<1\n")
     monkeypatch.setenv(way, UV_WAYS[way].replace("caps", f"{tmp_path}/caps").replace("elsewhere", f"{tmp_path}/else"))
 
     stage(prefix, project(tmp_path / "source"))._project(
-        PipSettings(find_links=(str(tmp_path / "wheels"),), no_index=True)
+        PipSettings(find_links=(str(tmp_path / "wheels,too"),), no_index=True)
     )
 
     assert (site_packages(prefix) / "tiny_is_here").exists()
