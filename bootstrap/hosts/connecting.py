@@ -11,6 +11,7 @@ import logging
 import re
 import shlex
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE = 10  # seconds
 UNANSWERED = 30  # seconds that sent data may stay unacknowledged before the connection is given up
+_TCP_RXT_CONNDROPTIME = 0x80  # macOS's word for that, in seconds: <netinet/tcp.h> has it, Python's socket has not
 
 
 class SSHError(HostError):
@@ -162,8 +164,13 @@ def _watch(hop: fabric.Connection) -> None:
     """Notice a dead link: send something every few seconds, and let the kernel give up when it goes unanswered."""
     hop.transport.set_keepalive(KEEPALIVE)
     raw = hop.transport.sock
-    if isinstance(raw, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
+    if not isinstance(raw, socket.socket):
+        return
+    with suppress(OSError):  # a system that does not know the option: what was sent then waits longer
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
+        elif sys.platform == "darwin":
+            raw.setsockopt(socket.IPPROTO_TCP, _TCP_RXT_CONNDROPTIME, UNANSWERED)
 
 
 def _explain_command(error: BaseException, where: str, gateway: Any) -> SSHError | None:
