@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import BootstrapError, LedgerError, ProviderError, UsageError
-from bootstrap.launch import live, state
+from bootstrap.launch import live, open_files, state
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet, Outcome
 from bootstrap.playbook import schema, values
@@ -77,6 +77,7 @@ def provider(kind: str, request: Request, *, ledger: Ledger | None = None, settl
 
 def check(settings: Settings) -> Playbook:
     """Read the playbook and look at the corpus, before anything costs money. Raises UsageError."""
+    open_files.allow(settings.parallel)
     playbook = schema.load(schema.find(settings.playbook))
     is_there = Path(settings.corpus).expanduser().exists() if _is_path(settings.corpus) else settings.corpus in CORPORA
     if not is_there:
