@@ -357,10 +357,16 @@ unsupported() { # WHY
 
 libc() { getconf GNU_LIBC_VERSION 2>/dev/null || ldd --version 2>&1 | head -n 1; }
 
+# Before anything of Linux's own is asked for; --help is answered on any system.
+linux_only() {
+    [ "$(uname -s)" != Linux ] || return 0
+    case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
+    die 3 "this is $(uname -s), and the stack runs on Linux (charrnn-bootstrap launch, which runs here too, sets up Linux hosts)"
+}
+
 # What cannot work is said before anything is touched.
 preflight() {
     local glibc free need=$FREE_KIB size folder=$PREFIX
-    [ "$(uname -s)" = Linux ] || unsupported "this is $(uname -s); the stack runs on Linux"
     [ -z "$REFUSE" ] || die 3 "$DISTRO is not supported: $REFUSE"
     glibc=$(libc)
     case $glibc in
@@ -904,6 +910,7 @@ main() {
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
     LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
     DISTRO='' RELEASE='' MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
+    linux_only "$@"
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"
     [ -n "$REMOVE" ] || choose_source

@@ -55,7 +55,9 @@ def command(
     from bootstrap.errors import UsageError  # noqa: PLC0415 - asking for help imports nothing
     from bootstrap.install import local  # noqa: PLC0415
     from bootstrap.install.plan import Options  # noqa: PLC0415
+    from bootstrap.system import linux  # noqa: PLC0415
 
+    linux.required("install", remedy="charrnn-bootstrap launch installs on hosts that run Linux")
     if as_json and not dry_run:
         raise UsageError("--json goes with --dry-run")
     options = Options(

@@ -28,7 +28,7 @@ def command(*, files: tuple[Path, ...], form: str | None, output: Path | None) -
     points = speedup.load(files)
     form = form or format_of(output, _ENDINGS)
     if form in ("png", "svg"):
-        content = speedups.picture(points, form, clock.now().wall[:10])
+        content = speedups.picture(points, form, clock.wall()[:10])
     else:
         made = {"table": speedups.text, "csv": speedups.csv_text, "json": speedups.json_text}[form]
         content = made(points).encode()

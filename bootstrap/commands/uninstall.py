@@ -29,7 +29,9 @@ def command(*, prefix: Path | None, yes: bool, dry_run: bool, as_json: bool) -> 
     from bootstrap.install import local, receipt, uninstall  # noqa: PLC0415
     from bootstrap.install.lock import held  # noqa: PLC0415
     from bootstrap.install.paths import Prefix  # noqa: PLC0415
+    from bootstrap.system import linux  # noqa: PLC0415
 
+    linux.required("uninstall", remedy="the launcher is removed with what installed it: pipx uninstall")
     where = Prefix(prefix or local.own_prefix())
     removal = uninstall.plan(where, receipt.require(where))
     if as_json and not dry_run:

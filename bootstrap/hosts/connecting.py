@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE = 10  # seconds
 UNANSWERED = 30  # seconds that sent data may stay unacknowledged before the connection is given up
+_TCP_RXT_CONNDROPTIME = 0x80  # macOS's word for that, in seconds: <netinet/tcp.h> has it, Python's socket has not
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +153,13 @@ def _watch(hop: fabric.Connection) -> None:
     """Notice a dead link: send something every few seconds, and let the kernel give up when it goes unanswered."""
     hop.transport.set_keepalive(KEEPALIVE)
     raw = hop.transport.sock
-    is_tcp = isinstance(raw, socket.socket) and raw.family in (socket.AF_INET, socket.AF_INET6)
-    if is_tcp and hasattr(socket, "TCP_USER_TIMEOUT"):
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
+    if not isinstance(raw, socket.socket) or raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with suppress(OSError):  # a system that does not know the option: what was sent then waits longer
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
+        elif sys.platform == "darwin":
+            raw.setsockopt(socket.IPPROTO_TCP, _TCP_RXT_CONNDROPTIME, UNANSWERED)
 
 
 def _explain_command(hop: _Connection, where: str) -> SSHError | None:

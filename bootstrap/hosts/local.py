@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 
+_GLANCE = 0.1  # seconds between looks at whether a command has ended that leaves its pipes open
+
+
 class Identity(TypedDict, total=False):
     """Who a child process is, as `subprocess.Popen` takes it."""
 
@@ -168,30 +171,34 @@ def _follow(
     streams: tuple[IO[bytes], ...] = tuple(pipe for pipe in (process.stdout, process.stderr) if pipe is not None)
     parts: dict[int, list[bytes]] = {pipe.fileno(): [] for pipe in streams}
     rest: dict[int, bytes] = dict.fromkeys(parts, b"")
-    ended = os.pidfd_open(process.pid)
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(ended, selectors.EVENT_READ)
-            for number in parts:
-                os.set_blocking(number, False)
-                selector.register(number, selectors.EVENT_READ)
-            open_pipes, running = set(parts), True
-            while running:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                ready = {key.fd for key, _ in selector.select(left)}
-                running = ended not in ready and bool(ready)
-                for number in sorted(open_pipes & (ready if running else open_pipes)):
-                    if not _drain(number, parts[number], rest, on_line):
-                        selector.unregister(number)
-                        open_pipes.discard(number)
-            in_time = bool(ready)
-    finally:
-        os.close(ended)
+
+    def left() -> float:
+        return float("inf") if deadline is None else max(0.0, deadline - time.monotonic())
+
+    with selectors.DefaultSelector() as selector:
+        for number in parts:
+            os.set_blocking(number, False)
+            selector.register(number, selectors.EVENT_READ)
+        running = True
+        while running and selector.get_map():
+            running = process.poll() is None and left() > 0
+            for key, _ in selector.select(min(left(), _GLANCE) if running else 0):
+                if not _drain(key.fd, parts[key.fd], rest, on_line):
+                    selector.unregister(key.fd)
+    in_time = _ends_within(process, left())
     for tail in filter(None, rest.values()):
         if on_line:
             on_line(tail.decode(errors="replace"))
     stdout, stderr = (b"".join(parts[pipe.fileno()]).decode(errors="replace") for pipe in streams)
     return stdout, stderr, in_time
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(None if seconds == float("inf") else seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _drain(number: int, parts: list[bytes], rest: dict[int, bytes], on_line: Callable[[str], None] | None) -> bool:

@@ -341,7 +341,7 @@ class Installer:
                 self.screen.warn(f"charrnn bench threads: {result.tail}")
                 return
             for name, value in facts.items():
-                self.recorder.fact(name, value)
+                self.recorder.fact(f"fastest.{name}", value)
             outcome.detail["text"] = "fastest here: {kernel} kernel, {precision}, threads: {threads}".format(**facts)
 
     def finish(self, seconds: Mapping[str, float], caller: Account) -> None:
@@ -355,7 +355,7 @@ class Installer:
             prefix=str(prefix.root),
             status="complete",
             version=__version__,
-            finished=clock.now().wall,
+            finished=clock.wall(),
             user=caller.name,
             paths=[path for path in made if Path(path).name in OURS],
             links={

@@ -48,7 +48,7 @@ class Login:
         return [
             *("-i", str(self.key)),
             *("-o", "IdentitiesOnly=yes"),
-            *("-o", f"UserKnownHostsFile={self.known_hosts}"),
+            *("-o", f'UserKnownHostsFile="{self.known_hosts}"'),  # a list: on macOS a space is in the path
             *("-o", "StrictHostKeyChecking=yes"),
             *("-o", "ServerAliveInterval=15"),
         ]

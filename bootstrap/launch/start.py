@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.bugs import BugLog
 from bootstrap.errors import BootstrapError, LedgerError, ProviderError, UsageError
-from bootstrap.launch import live, state
+from bootstrap.launch import live, open_files, state
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet
 from bootstrap.playbook import schema, values
@@ -79,6 +79,7 @@ def provider(kind: str, request: Request, *, ledger: Ledger | None = None, settl
 
 def check(settings: Settings) -> Playbook:
     """Read the playbook and look at the corpus, before anything costs money. Raises UsageError."""
+    open_files.allow(settings.parallel)
     playbook = schema.load(schema.find(settings.playbook))
     is_there = Path(settings.corpus).expanduser().exists() if _is_path(settings.corpus) else settings.corpus in CORPORA
     if not is_there:

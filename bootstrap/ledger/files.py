@@ -172,7 +172,7 @@ def _format(db: sqlite3.Connection) -> tuple[int, int]:
 
 def _set_aside(path: Path) -> Path:
     """Rename a damaged ledger, with its log, to a name that nothing else has; return the new path."""
-    stamp = clock.now().wall[:19].replace(":", "").replace("-", "")
+    stamp = clock.wall()[:19].replace(":", "").replace("-", "")
     number, kept = 1, path.with_name(f"{path.name}.damaged-{stamp}")
     while kept.exists():
         number, kept = number + 1, path.with_name(f"{path.name}.damaged-{stamp}-{number}")

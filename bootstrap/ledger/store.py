@@ -103,7 +103,7 @@ class Ledger:
                     json.dumps(settings or {}),
                     seed,
                     __version__,
-                    started_wall or clock.now().wall,
+                    started_wall or clock.wall(),
                 ),
             )
         return run_id
@@ -111,7 +111,7 @@ class Ledger:
     def finish_run(self, run_id: str, status: str) -> None:
         """Record how a run ended: `ok`, `failed` or `interrupted`."""
         with self._transaction() as db:
-            db.execute("UPDATE runs SET status = ?, ended_wall = ? WHERE id = ?", (status, clock.now().wall, run_id))
+            db.execute("UPDATE runs SET status = ?, ended_wall = ? WHERE id = ?", (status, clock.wall(), run_id))
 
     def add_host(self, run_id: str, name: str, distro: str) -> int:
         """Record a host of a run and return its id in the ledger."""
@@ -148,7 +148,7 @@ class Ledger:
         with self._transaction() as db:
             cursor = db.execute(
                 "INSERT INTO calls (run_id, action, token, parameters, started_wall) VALUES (?, ?, ?, ?, ?)",
-                (run_id, action, token, json.dumps(parameters, default=str), clock.now().wall),
+                (run_id, action, token, json.dumps(parameters, default=str), clock.wall()),
             )
         return int(cursor.lastrowid or 0)
 
@@ -157,7 +157,7 @@ class Ledger:
         with self._transaction() as db:
             db.execute(
                 "UPDATE calls SET ended_wall = ?, result = ?, error = ? WHERE id = ?",
-                (clock.now().wall, json.dumps(result, default=str), error, call_id),
+                (clock.wall(), json.dumps(result, default=str), error, call_id),
             )
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:

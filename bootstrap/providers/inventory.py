@@ -5,6 +5,7 @@ The user's own `~/.ssh/config`, agent, keys and known_hosts take part, as they d
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,6 +73,9 @@ class Inventory(BaseModel):
         for name in hosts:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a host: letters, digits, dot, dash, underscore")
+        for name, other in itertools.pairwise(sorted(hosts, key=str.lower)):
+            if name.lower() == other.lower():  # what is fetched from them would be one folder on macOS
+                raise ValueError(f"{name!r} and {other!r} differ in nothing but capitals")
         return hosts
 
 

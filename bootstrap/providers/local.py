@@ -12,7 +12,7 @@ from bootstrap.environment import for_commands
 from bootstrap.errors import BootstrapError, ProviderError
 from bootstrap.hosts.local import LocalHost
 from bootstrap.providers.base import Machine, Plan, PlannedHost, Remains
-from bootstrap.system import os_release
+from bootstrap.system import linux, os_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,8 @@ class LocalProvider:
     kind = "local"
 
     def plan(self, request: Request) -> Plan:
-        """See `Provider.plan`."""
+        """See `Provider.plan`. Raises UnsupportedSystemError where this machine cannot be a host."""
+        linux.required("--provider local", remedy="--provider ec2, or inventory for hosts that run Linux")
         name = request.name or platform.node().partition(".")[0] or "local"
         host = PlannedHost(name, distro_here(), 0)
         return Plan(

@@ -102,24 +102,29 @@ class PhaseRow(NamedTuple):
         return None if self.ended is None else self.ended - self.started
 
 
-# In these {hosts} is where the choice of hosts goes.
+# In these {hosts} is where the choice of hosts goes, and {facts} what `_TOLD` makes of the table.
 _PHASES = """
 SELECT id, host_id, source, parent, path, category, status, boot, started, ended, started_wall FROM phases
 WHERE {hosts} ORDER BY host_id, id
 """
-_FACTS = "SELECT id, host_id, name, value FROM facts WHERE {hosts}"
-_VALUES = "SELECT DISTINCT name, value FROM facts WHERE {hosts}"
-_AT_LEAST = "SELECT host_id, value FROM facts WHERE {hosts} AND name = ? AND CAST(value AS REAL) >= ?"
-_COUNTED = "SELECT name, count(*) FROM facts WHERE {hosts} GROUP BY name"
+_FACTS = "SELECT id, host_id, name, value FROM {facts} WHERE {hosts}"
+_VALUES = "SELECT DISTINCT name, value FROM {facts} WHERE {hosts}"
+_AT_LEAST = "SELECT host_id, value FROM {facts} WHERE {hosts} AND name = ? AND CAST(value AS REAL) >= ?"
+_COUNTED = "SELECT name, count(*) FROM {facts} WHERE {hosts} GROUP BY name"
+# In ledgers of before, `kernel` is the operating system's, or what an install measured, which was written over it.
+_TOLD = """
+(SELECT id, host_id, value, CASE WHEN name = 'kernel' AND value IN ('"compiled"', '"pytorch"')
+ THEN 'fastest.kernel' ELSE name END AS name FROM facts)
+"""
 _NAMED = " AND name IN (SELECT value FROM json_each(?))"
 
 
 def _of_hosts(ledger: Ledger, ids: Collection[int], query: str, *parameters: Any) -> Iterator[tuple[Any, ...]]:
     """Read the rows of some hosts. Where these are all that there are, they are not looked up one by one."""
     if len(ids) == ledger.rows("SELECT count(*) FROM hosts")[0][0]:
-        return ledger.stream(query.format(hosts="TRUE"), parameters)
+        return ledger.stream(query.format(hosts="TRUE", facts=_TOLD), parameters)
     chosen = "host_id IN (SELECT value FROM json_each(?))"
-    return ledger.stream(query.format(hosts=chosen), [json.dumps(list(ids)), *parameters])
+    return ledger.stream(query.format(hosts=chosen, facts=_TOLD), [json.dumps(list(ids)), *parameters])
 
 
 class Data:

@@ -52,7 +52,7 @@ def cpu(root: Path, *, live: bool) -> Cpu:
             model = value
         elif key in ("flags", "Features") and not flags:
             flags = frozenset(value.split())
-    if live:
+    if live and hasattr(os, "sched_getaffinity"):  # Linux's alone
         count = len(os.sched_getaffinity(0))
     quota = _cpu_quota(root)
     if quota is not None:

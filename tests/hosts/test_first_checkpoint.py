@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bootstrap import events
 from tests.hosts import driving
 from tests.lab import matrix
 
@@ -136,6 +141,18 @@ def a_checkpoint_was_reached(host: Host, home: str, said: str) -> None:
         assert driving.spans(host, phase)[-1].status == "ok", phase
 
 
+def no_fact_is_told_twice(host: Host, home: str) -> None:
+    """By the install and the training together: the second would be written over the first."""
+    said = json.loads((host.up / home[1:] / "charrnn/cv/first-checkpoint.json").read_text())
+    moment = driving.stream(host)[0].instant
+    told = [*driving.stream(host), *events.first_checkpoint(said, 0.0, lambda at: replace(moment, at=at))]
+    facts = [(event.body["name"], event.body["value"]) for event in told if event.event == "fact"]
+    names = Counter(name for name, _ in facts)
+    assert {name for name, count in names.items() if count > 1} == set()
+    assert {"kernel", "fastest.kernel", "training.kernel", "fastest.threads", "threads"} <= names.keys()
+    assert dict(facts)["kernel"] == os.uname().release
+
+
 def record(host: Host, what: str) -> None:
     names = ("install", "install/packages", "install/tools", "install/torch")
     matrix.record(host.distro, what, {name: driving.seconds(host, name) for name in names})
@@ -170,6 +187,7 @@ def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: st
     the_kernels_were_compiled_once_for_every_user(host)
     home = "/root" if distro == "debian12" else f"/home/{host.user}"
     a_checkpoint_was_reached(host, home, said)
+    no_fact_is_told_twice(host, home)
     record(host, "first checkpoint")
 
     first, receipt = driving.listing(host, without=(*LOGS, *USERS)), driving.receipt(host)

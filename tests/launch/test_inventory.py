@@ -16,6 +16,8 @@ from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
+from bootstrap.providers.inventory import load
+from bootstrap.yamlfile import YamlError
 from tests.launch.conftest import COMMAND, ECHO, at_home, with_config
 
 if TYPE_CHECKING:
@@ -164,3 +166,11 @@ def test_a_user_in_the_address_and_beside_it_is_no_bug(lab: None, ssh_key: Path)
     target = Target("someone@127.213.9.9", "other", 22, ssh_key, (keys.make().public,))
     with pytest.raises(SSHError, match="refused the connection"):
         SSHHost("x", target, patience=Patience(first=0)).connect()
+
+
+def test_hosts_that_differ_in_capitals_alone(tmp_path: Path) -> None:
+    """What is fetched from them would be one folder where a file system does not tell capitals apart (macOS)."""
+    path = tmp_path / "hosts.yml"
+    path.write_text("hosts:\n  web-1: {}\n  db: {}\n  Web-1: {}\n")
+    with pytest.raises(YamlError, match="'web-1' and 'Web-1' differ in nothing but capitals"):
+        load(path)

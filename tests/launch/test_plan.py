@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -289,3 +290,27 @@ def test_a_step_that_could_only_fail_is_refused_before_the_cloud_is_asked(
 
 def test_the_names_of_corpora_are_the_trainers() -> None:
     assert set(start.CORPORA) == set(corpora.CORPORA)
+
+
+@pytest.mark.parametrize(
+    ("limits", "parallel", "said"),
+    [
+        ("ulimit -Sn 256", 64, "448"),  # as a Mac begins: six files for each connection, and some
+        ("ulimit -Sn 100 && ulimit -Hn 150", 32, "150"),
+        ("ulimit -Sn 100 && ulimit -Hn 150", 256, "--parallel 256 needs 320 open files, and this process may have 150"),
+    ],
+)
+def test_connections_have_files_enough(limits: str, parallel: int, said: str) -> None:
+    code = f"""
+import resource
+from bootstrap.errors import UsageError
+from bootstrap.launch import open_files
+try:
+    open_files.allow({parallel})
+    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+except UsageError as error:
+    print(error)
+"""
+    argv = ["sh", "-c", f'{limits} && exec "$@"', "sh", sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(said)

@@ -214,6 +214,16 @@ def test_what_makes_a_comparison_unfair_is_said(ledger: Ledger) -> None:
     assert "say nothing about EC2" in care
 
 
+def test_what_ledgers_of_before_call_a_kernel(ledger: Ledger) -> None:
+    """The install's measured choice, written over the operating system's: of another kind, and shown as that."""
+    synthetic.run(ledger, (replace(AMAZON, facts={"kernel": "pytorch"}), RHEL), 2)
+    report = report_on(ledger)
+    assert report.data.every_value["kernel"] == {synthetic.FACTS["kernel"]}
+    assert report.data.every_value["fastest.kernel"] == {"pytorch"}
+    assert report.data.hosts_with_facts(report.data.hosts)["fastest.kernel"] == 2
+    assert [group.label for group in report_on(ledger, "kernel").groups] == [synthetic.FACTS["kernel"], "not recorded"]
+
+
 def test_groups_by_any_fact(ledger: Ledger) -> None:
     synthetic.run(ledger, (AMAZON, replace(RHEL, facts={"instance.type": "m5.large"})), 2)
     assert [group.label for group in report_on(ledger, "instance-type").groups] == ["m5.large", "t3.micro"]

@@ -36,7 +36,7 @@ def document(report: Report, *, hosts: bool = True) -> dict[str, Any]:
         "format": "charrnn-bootstrap report",
         "version": VERSION,
         "made_by": __version__,
-        "made_at": clock.now().wall,
+        "made_at": clock.wall(),
         "ledger": str(data.ledger.path),
         "by": list(report.by),
         "level": statistics.LEVEL,
