@@ -1,27 +1,77 @@
-"""Following one command on an SSH channel: both streams, line by line, to its end or to its time limit."""
+"""Following one command on an SSH channel: both streams, line by line, to its end or to its time limit.
+
+sshd runs a command by the user's login shell, whose start-up file may print (`~/.bashrc` with an `echo`). So a command
+is sent wrapped: a mark on both streams, then the command. What came before the mark is not the command's.
+"""
 
 from __future__ import annotations
 
 import codecs
+import secrets
 import selectors
+import shlex
 import time
 from typing import TYPE_CHECKING
 
+from bootstrap.errors import HostError
 from bootstrap.hosts.base import TIMED_OUT, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import paramiko
 
 _LOOK = 1.0  # seconds between looks at whether the connection still stands
 _GRACE = 2.0  # seconds for the last output after the exit code came; a daemon may hold the streams for ever
+_MOST_BEFORE = 65536  # characters before a mark that are kept; an endless start-up file fills no memory
+
+_MARKED = 'echo "$0"; echo "$0" >&2; exec "$@"'
+# SFTP's own program is where the distro keeps it: Debian, Fedora, SUSE and Arch, others.
+_SFTP = """
+for folder in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec; do
+    [ ! -x "$folder/sftp-server" ] || { echo "$0"; exec "$folder/sftp-server"; }
+done
+exit 127
+"""
+
+
+class NothingRanError(HostError):
+    """A command ended before it began: the login shell did something else. The message is what it said last."""
+
+
+def new_mark() -> str:
+    """Return a line that no start-up file prints."""
+    return f"charrnn-{secrets.token_hex(8)}"
+
+
+def marked(mark: str, argv: Sequence[str]) -> str:
+    """Return the text for sshd that runs a command behind a mark."""
+    return shlex.join(["sh", "-c", _MARKED, mark, *argv])
+
+
+def marked_sftp(mark: str) -> str:
+    """Return the text for sshd that runs an SFTP server behind a mark."""
+    return shlex.join(["sh", "-c", _SFTP, mark])
+
+
+def skip_to(channel: paramiko.Channel, mark: str) -> bool:
+    """Read a channel up to a mark behind which the other side waits for us; False where it never comes."""
+    end, said = f"{mark}\n".encode(), b""
+    while not said.endswith(end):
+        data = channel.recv(4096)
+        if not data:
+            return False
+        said = (said + data)[-_MOST_BEFORE:]
+    return True
 
 
 class _Stream:
-    """What one stream said, whole and as lines."""
+    """What one stream said behind the mark, whole and as lines; `before` is what came before it."""
 
-    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+    def __init__(self, on_line: Callable[[str], None] | None, mark: str) -> None:
+        self._mark = f"{mark}\n"
+        self.begun = False
+        self.before = ""
         self._decode = codecs.getincrementaldecoder("utf-8")("replace")
         self._on_line = on_line
         self._rest = ""
@@ -29,6 +79,9 @@ class _Stream:
 
     def take(self, data: bytes) -> None:
         text = self._decode.decode(data)
+        if not self.begun:
+            before, found, text = (self.before + text).partition(self._mark)
+            self.begun, self.before = bool(found), before[-_MOST_BEFORE:]
         self.parts.append(text)
         if self._on_line:
             *lines, self._rest = (self._rest + text).split("\n")
@@ -42,18 +95,21 @@ class _Stream:
 
 def follow(
     channel: paramiko.Channel,
+    mark: str,
     data: bytes,
     timeout: float | None,
     on_line: Callable[[str], None] | None,
+    *,
     now: Callable[[], float] = time.monotonic,
 ) -> Result:
-    """Send `data`, read both streams to the end, and return the command's result.
+    """Send `data`, read both streams of a marked command to the end, and return the command's result.
 
     A command that runs past `timeout` seconds has exit code 124, and is told to end by its streams being closed.
-    Raises EOFError when the connection breaks first; then a last line that was cut is not passed on.
+    Raises EOFError when the connection breaks first; then a last line that was cut is not passed on. Raises
+    NothingRanError where the command never began.
     """
     begun = now()
-    out, err = _Stream(on_line), _Stream(on_line)
+    out, err = _Stream(on_line, mark), _Stream(on_line, mark)
     sending = _Sender(channel, data)
     ended: float | None = None
     channel.setblocking(0)
@@ -74,6 +130,9 @@ def follow(
     code = channel.recv_exit_status()
     if code < 0 and not channel.eof_received:
         raise EOFError("the connection broke")
+    if code >= 0 and not out.begun:
+        lines = [line.strip() for line in f"{out.before}\n{err.before}".splitlines() if line.strip()]
+        raise NothingRanError(lines[-1] if lines else f"exit code {code}")
     out.end()
     err.end()
     # A command that a signal ended has no code, and paramiko does not say which signal it was.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shlex
 import stat
 import threading
 import time
@@ -21,7 +20,7 @@ import paramiko
 from bootstrap.environment import OVER_SSH
 from bootstrap.hosts import connecting
 from bootstrap.hosts.base import Result, SSHError, TransferError
-from bootstrap.hosts.channel import follow
+from bootstrap.hosts.channel import NothingRanError, follow, marked, marked_sftp, new_mark, skip_to
 from bootstrap.hosts.connecting import UNANSWERED
 from bootstrap.hosts.jobs import ConnectionLostError
 
@@ -113,8 +112,13 @@ class SSHHost:
         words = [*OVER_SSH, *(f"{key}={value}" for key, value in (env or {}).items()), *argv]
         channel = self._fresh(self._open_channel)
         try:
-            channel.exec_command(shlex.join(words))
-            return follow(channel, input or b"", timeout, on_line, self._now)
+            mark = new_mark()
+            channel.exec_command(marked(mark, words))
+            return follow(channel, mark, input or b"", timeout, on_line, now=self._now)
+        except NothingRanError as error:
+            remedy = "look at the start-up files and the shell of that user, and at what sshd lets it run"
+            message = f"{self.name}: the login shell of {self._user} ended before a command ran: {error}"
+            raise SSHError(message, kind="shell", remedy=remedy) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             self._drop()
             self._raise_if_closed()
@@ -185,13 +189,30 @@ class SSHHost:
         try:
             channel.invoke_subsystem("sftp")
             return paramiko.SFTPClient(channel)
-        except (paramiko.SSHException, EOFError) as error:
-            transport.open_session(timeout=self._patience.attempt).close()  # raises where the connection is lost
-            message, remedy = (
-                f"{self.name}: its sshd has no SFTP",
-                "set Subsystem sftp internal-sftp in its sshd_config",
-            )
-            raise SSHError(message, kind="no-sftp", remedy=remedy) from error
+        except paramiko.SFTPError:  # what the login shell prints came first
+            message = f"{self.name}: the login shell of {self._user} prints text before commands run; SFTP cannot work"
+            remedy = "in ~/.bashrc, print only where $- holds an i"
+            problem = SSHError(message, kind="shell", remedy=remedy)
+        except (paramiko.SSHException, EOFError):
+            remedy = "set Subsystem sftp internal-sftp in its sshd_config"
+            problem = SSHError(f"{self.name}: its sshd has no SFTP", kind="no-sftp", remedy=remedy)
+        channel.close()
+        return self._sftp_as_command(transport, problem)
+
+    def _sftp_as_command(self, transport: paramiko.Transport, problem: SSHError) -> paramiko.SFTPClient:
+        """Start SFTP's program as a command instead, and read what comes before it. Raises `problem` without one."""
+        channel = transport.open_session(timeout=self._patience.attempt)  # raises where the connection is lost
+        channel.settimeout(UNANSWERED * 2)
+        mark = new_mark()
+        channel.exec_command(marked_sftp(mark))
+        if not skip_to(channel, mark):
+            raise problem
+        return paramiko.SFTPClient(channel)
+
+    @property
+    def _user(self) -> str:
+        connection = self._state.connection
+        return str(connection.user) if connection is not None else self.target.user or "the user"
 
     def _raise_if_closed(self) -> None:
         if self._state.closed:

@@ -68,8 +68,8 @@ _AWS = {"capacity": "capacity", "quota": "quota", "opt-in": "opt-in", "spot": "s
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a host failed. `kind`: capacity, quota, opt-in, spot, ended, ssh, config, host-key, key-file, login, closed,
-    refused, hung, no-sftp, rights, lock, memory, disk, network, timeout, lost, script, stopped, cloud, host, launcher
-    (a file here) or bug.
+    refused, hung, shell, no-sftp, rights, lock, memory, disk, network, timeout, lost, script, stopped, cloud, host,
+    launcher (a file here) or bug.
     """
 
     kind: str

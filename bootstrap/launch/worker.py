@@ -95,8 +95,8 @@ class Worker:
         with self._records.trying(host):
             self._records.ledger.record_facts(host.row, known)
         found: list[Event] = []
-        if machine.host is not None and (host.failure is None or host.failure.kind not in _UNREACHABLE):
-            failed = host.failure is not None
+        failed = host.failure is not None
+        if machine.host is not None and not _is_out_of_reach(host.failure):
             with self._records.trying(host), self._without_records(host):
                 found = collect.events(machine.host, runner.begun) if runner.begun else []
             if failed:
@@ -114,6 +114,11 @@ class Worker:
             self._records.show(self._records.board.line, host.name, f"its records could not be fetched: {error}")
 
 
+def _is_out_of_reach(failure: Failure | None) -> bool:
+    """Say whether a host failed by what keeps its records from being fetched, too."""
+    return failure is not None and (failure.kind in _UNREACHABLE or failure.phase == "launch/ssh")
+
+
 _UNREACHABLE = (
     "gone",
     "spot",
@@ -125,6 +130,7 @@ _UNREACHABLE = (
     "closed",
     "refused",
     "hung",
+    "shell",
     "unreachable",
     "name",
     "proxy",

@@ -247,17 +247,27 @@ def test_a_certificate_beside_a_key_logs_in(sshds: Sshds, home: Path) -> None:
         there.close()
 
 
+PROGRAM = "/usr/lib/openssh/sftp-server"
+
+
 @pytest.mark.parametrize("sftp", [None, "/usr/lib/no-such-program"])
 def test_a_server_without_sftp(sftp: str | None, sshds: Sshds, ssh_key: Path, tmp_path: Path) -> None:
-    """No subsystem, or one whose program is not there: said at once, both ways; commands still run."""
+    """No subsystem, or a wrong program: the right one is started as a command; without one that is said."""
     authorize(sshds, ssh_key)
     there = host(sshds, sshds.start(sftp=sftp), ssh_key)
-    with pytest.raises(SSHError, match=r"web: its sshd has no SFTP \(set Subsystem sftp internal-sftp") as error:
-        there.put(ssh_key, Path("/tmp/key"))
-    assert error.value.kind == "no-sftp"
-    with pytest.raises(SSHError, match="web: its sshd has no SFTP"):
-        there.get(Path("/etc/hosts"), tmp_path / "hosts")
-    assert there.run(["echo", "still", "there"]).stdout == "still there\n"
+    there.put(ssh_key, Path("/tmp/key"))
+    there.get(Path("/tmp/key"), tmp_path / "key")
+    assert (tmp_path / "key").read_bytes() == ssh_key.read_bytes()
+    sshds.host.run(f"mv {PROGRAM} {PROGRAM}.away")
+    try:
+        with pytest.raises(SSHError, match=r"web: its sshd has no SFTP \(set Subsystem sftp internal-sftp") as error:
+            there.put(ssh_key, Path("/tmp/key"))
+        assert error.value.kind == "no-sftp"
+        with pytest.raises(SSHError, match="web: its sshd has no SFTP"):
+            there.get(Path("/etc/hosts"), tmp_path / "hosts")
+        assert there.run(["echo", "still", "there"]).stdout == "still there\n"
+    finally:
+        sshds.host.run(f"mv {PROGRAM}.away {PROGRAM}")
     there.close()
 
 
