@@ -11,6 +11,7 @@ from bootstrap.commands._asking import agree
 from bootstrap.errors import PartialFailureError, ProviderError
 
 if TYPE_CHECKING:
+    from bootstrap.errors import BootstrapError
     from bootstrap.launch.host_run import Outcome
     from bootstrap.ledger import Ledger
     from bootstrap.providers.base import Plan
@@ -146,14 +147,24 @@ def _data(plan: Plan, outcome: Outcome, ledger: Ledger) -> dict[str, Any]:
 
 
 def _judge(plan: Plan, outcome: Outcome) -> None:
-    """End with the exit code that says how it went."""
+    """End with the exit code that says how it went; what the launch went on in spite of is told before."""
+    error = _worst(plan, outcome)
+    for trouble in outcome.troubles:
+        if trouble is not error:
+            click.echo(f"trouble: {trouble}", err=True)
+    if error is not None:
+        raise error
+
+
+def _worst(plan: Plan, outcome: Outcome) -> BootstrapError | SystemExit | None:
     if outcome.remains is not None and not outcome.remains.clean:
-        raise ProviderError(f"run {plan.run_id}: {outcome.remains}", remedy=f"{plan.removal} --yes tries again")
+        return ProviderError(f"run {plan.run_id}: {outcome.remains}", remedy=f"{plan.removal} --yes tries again")
     if outcome.stopped:
-        raise SystemExit(130)
-    if outcome.trouble is not None:
-        raise outcome.trouble
+        return SystemExit(130)
+    if outcome.troubles:
+        return outcome.troubles[0]
     if outcome.failed:
         names = ", ".join(host.name for host in outcome.failed[:5])
         more = f" and {len(outcome.failed) - 5} more" if len(outcome.failed) > 5 else ""
-        raise PartialFailureError(f"{len(outcome.failed)} of {len(outcome.hosts)} hosts failed: {names}{more}")
+        return PartialFailureError(f"{len(outcome.failed)} of {len(outcome.hosts)} hosts failed: {names}{more}")
+    return None

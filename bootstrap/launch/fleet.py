@@ -153,11 +153,11 @@ class Fleet:
 
     def outcome(self, remains: Remains | None, *, stopped: bool) -> Outcome:
         """Return how it went."""
-        return Outcome(tuple(self.hosts.values()), remains, stopped, self._records.trouble)
+        return Outcome(tuple(self.hosts.values()), remains, stopped, tuple(self._records.troubles))
 
     @property
     def noting(self) -> Callable[[], AbstractContextManager[None]]:
-        """Enter what it returns to have what is raised inside told at the end, as the launch's trouble."""
+        """Enter what it returns to have what is raised inside told at the end, as a trouble of the launch."""
         return self._records.noting
 
     def _all_ended(self) -> bool:
@@ -178,7 +178,7 @@ class Fleet:
         except BaseException as raised:  # noqa: BLE001  (whatever it is, nobody may wait for these hosts)
             error = self._records.named(raised)
             if names is None or isinstance(error, BugError):
-                self._records.trouble = self._records.trouble or error
+                self._records.note(error)
         for host, attempt in attempts:
             if not (host.started or host.ended or self.stopped) and host.attempt == attempt:
                 self._records.end(host, self._records.failure(error, "launch/create"))

@@ -77,12 +77,12 @@ class HostRun:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a launch ended. `remains` is None where everything was kept."""
+    """How a launch ended. `remains` is None where everything was kept; `troubles`: what it went on in spite of."""
 
     hosts: tuple[HostRun, ...]
     remains: Remains | None
     stopped: bool
-    trouble: BootstrapError | None = None
+    troubles: tuple[BootstrapError, ...] = ()
 
     @property
     def failed(self) -> list[HostRun]:

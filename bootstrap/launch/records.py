@@ -1,7 +1,7 @@
 """What is written down and shown of a launch's hosts, and how each ends: whatever is raised meanwhile.
 
 A launch must end, and every host of it with a row of its own. So nothing that is raised here goes further: it becomes
-the failure of a host (`trying`), or the trouble of the launch (`noting`), which is told at its end.
+the failure of a host (`trying`), or a trouble of the launch (`noting`), which is told at its end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Records:
         self.ledger, self.board = ledger, board
         self._plan, self._bugs = plan, bugs
         self.changed = threading.Condition()
-        self.trouble: BootstrapError | None = None
+        self.troubles: list[BootstrapError] = []
 
     def end(self, host: HostRun, failure: Failure | None) -> None:
         """Write down how a host ended, then say so. The first end counts."""
@@ -98,13 +98,18 @@ class Records:
 
     @contextlib.contextmanager
     def noting(self, expected: type[BootstrapError] | tuple[()] = ()) -> Iterator[None]:
-        """Let nothing that is raised go further: it is the launch's trouble, unless it is expected."""
+        """Let nothing that is raised go further: it is a trouble of the launch, unless it is expected."""
         try:
             yield
         except expected:
             pass
         except BaseException as error:  # noqa: BLE001  (see the module)
-            self.trouble = self.trouble or self.named(error)
+            self.note(self.named(error))
+
+    def note(self, trouble: BootstrapError) -> None:
+        """Keep what is to be told at the end of the launch; the same thing once."""
+        if str(trouble) not in map(str, self.troubles):
+            self.troubles.append(trouble)
 
     def named(self, error: BaseException) -> BootstrapError:
         """Return an error as one that has words; the traceback of one that nobody foresaw is kept."""

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,7 @@ def _check_texts(corpus: Path) -> None:
 def uploads(settings: Settings, playbook: Playbook) -> Iterator[dict[str, tuple[list[Path], str]]]:
     """Pack what the playbook uploads, from the installed package and not from a checkout; gone after the block."""
     words = {word for step in playbook.steps for word in step.put}
-    with tempfile.TemporaryDirectory(prefix="charrnn-bootstrap-") as folder:
+    with tempfile.TemporaryDirectory(prefix="charrnn-bootstrap-", ignore_cleanup_errors=True) as folder:
         found: dict[str, tuple[list[Path], str]] = {}
         if "bundle" in words:
             from bootstrap.install import bundle  # noqa: PLC0415  (building a wheel is not done for nothing)
@@ -185,66 +185,77 @@ def execute(
     """
 
     def tell(text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
+        with contextlib.suppress(Exception):  # from a signal handler, print may even refuse to be called again
             say(text)
 
-    titles = {host.name: host.distro for host in plan.hosts}
-    board = Board([Row(host.name, titles[host.name]) for host in plan.hosts])
-    with uploads(settings, playbook) as packed:
-        beside = schema.find(settings.playbook).parent
-
-        def context(machine: Machine) -> Context:
-            values = {
-                "corpus": settings.corpus,
-                "iterations": str(settings.iterations),
-                "accelerator": accelerator,
-                "name": machine.name,
-                "distro": machine.distro,
-                "run_id": plan.run_id,
-            }
-            if "corpus" in packed:
-                del values["corpus"]
-            return Context(plan.run_id, values, packed, beside, state.fetched(plan.run_id, machine.name))
-
-        fleet = Fleet(
-            source,
-            plan,
-            playbook,
-            ledger,
-            board=board,
-            context=context,
-            bugs=BugLog(state.bugs(plan.run_id)),
-            parallel=settings.parallel,
-            retry_spot=settings.retry_spot,
-            passing=source.kind == "ec2" and not settings.keep,
-        )
-        interrupted = _Interrupts(fleet, plan, settings, tell)
-        remains: Remains | None = None
-        with interrupted:
-            with fleet.noting(), live.shown(board):  # whatever goes wrong: what is there costs money
-                fleet.run()
-            if not settings.keep:
-                remains = _teardown(fleet, plan, ledger, tell)
+    board = Board([Row(host.name, host.distro) for host in plan.hosts])
+    try:
+        with uploads(settings, playbook) as packed:
+            fleet = Fleet(
+                source,
+                plan,
+                playbook,
+                ledger,
+                board=board,
+                context=_contexts(plan, settings, packed, accelerator),
+                bugs=BugLog(state.bugs(plan.run_id)),
+                parallel=settings.parallel,
+                retry_spot=settings.retry_spot,
+                passing=source.kind == "ec2" and not settings.keep,
+            )
+            with _Interrupts(fleet, plan, settings, tell) as interrupted:
+                with contextlib.ExitStack() as screen:
+                    with fleet.noting():
+                        screen.enter_context(live.shown(board))
+                    fleet.run()
+                    with fleet.noting():
+                        screen.close()
+                # Whatever went wrong: what is there costs money.
+                remains = None if settings.keep else _teardown(fleet, plan, tell)
+    except BaseException:
+        with contextlib.suppress(LedgerError):  # what is on its way is the worse news
+            ledger.finish_run(plan.run_id, "failed")
+        raise
+    with fleet.noting():
         if remains is not None and remains.clean and source.kind == "ec2":
             state.forget_keys(plan.run_id)
-    outcome = fleet.outcome(remains, stopped=interrupted.count > 0)
-    status = "interrupted" if outcome.stopped else "failed" if outcome.failed or outcome.trouble else "ok"
-    try:
+    stopped = interrupted.count > 0
+    outcome = fleet.outcome(remains, stopped=stopped)
+    with fleet.noting():  # said after what became of the hosts
+        status = "interrupted" if stopped else "failed" if outcome.failed or outcome.troubles else "ok"
         ledger.finish_run(plan.run_id, status)
-    except LedgerError as error:  # said after what became of the hosts
-        outcome = replace(outcome, trouble=outcome.trouble or error)
-    return outcome
+    return fleet.outcome(remains, stopped=stopped)
 
 
-def _teardown(fleet: Fleet, plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> Remains:
+def _contexts(
+    plan: Plan, settings: Settings, packed: dict[str, tuple[list[Path], str]], accelerator: str
+) -> Callable[[Machine], Context]:
+    """Return what makes the context of a host's playbook."""
+    beside = schema.find(settings.playbook).parent
+
+    def context(machine: Machine) -> Context:
+        values = {
+            "corpus": settings.corpus,
+            "iterations": str(settings.iterations),
+            "accelerator": accelerator,
+            "name": machine.name,
+            "distro": machine.distro,
+            "run_id": plan.run_id,
+        }
+        if "corpus" in packed:
+            del values["corpus"]
+        return Context(plan.run_id, values, packed, beside, state.fetched(plan.run_id, machine.name))
+
+    return context
+
+
+def _teardown(fleet: Fleet, plan: Plan, say: Callable[[str], None]) -> Remains:
     """Remove what the run made. Raises ProviderError that names the run, where it is not known to be gone."""
     if plan.provider == "ec2":
         say("Removing everything of this run, and looking twice that it is gone …")
     try:
         return fleet.teardown()
     except BootstrapError as error:
-        with contextlib.suppress(LedgerError):  # what is still there is the worse news
-            ledger.finish_run(plan.run_id, "failed")
         first = f"{error.remedy}; then " if error.remedy else ""
         raise ProviderError(
             f"run {plan.run_id} may still be there: {error.message}",
@@ -260,9 +271,10 @@ class _Interrupts:
         self._before: dict[int, Any] = {}
         self.count = 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Interrupts:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[number] = signal.signal(number, self._take)
+        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

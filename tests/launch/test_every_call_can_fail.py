@@ -221,7 +221,7 @@ class Ended:
     provider: Made
     rows: list[dict[str, Any]]
     log: Path
-    trouble: Exception | None
+    troubles: list[str]
     teardown: BaseException | None
 
 
@@ -264,7 +264,7 @@ def launch(
         def whole() -> None:
             fleet.run()
             try:
-                start._teardown(fleet, plan, ledger, lambda text: None)
+                start._teardown(fleet, plan, lambda text: None)
             except BaseException as error:  # noqa: BLE001  (what it is, is looked at)
                 problems.append(error)
 
@@ -274,8 +274,8 @@ def launch(
         thread.join(60)
         assert not thread.is_alive(), f"it hangs: {faults.at}"
         rows = [dict(row) for row in ledger.rows("SELECT * FROM hosts ORDER BY id")]
-    trouble = fleet.outcome(None, stopped=False).trouble
-    return Ended(fleet, made, rows, folder / "errors.log", trouble, problems[0] if problems else None)
+    troubles = fleet.outcome(None, stopped=False).troubles
+    return Ended(fleet, made, rows, folder / "errors.log", list(map(str, troubles)), problems[0] if problems else None)
 
 
 class _Counted:
@@ -335,7 +335,7 @@ def test_a_launch_in_which_nothing_breaks_calls_every_method_of_the_protocols(fo
         ("beta", "failed"),
         ("gamma", "failed"),
     ]
-    assert ended.trouble is None
+    assert ended.troubles == []
     assert ended.provider.destroyed
     assert not ended.log.exists()
 
@@ -376,7 +376,7 @@ def _check(case: tuple[str, str, int], faults: Faults, ended: Ended) -> None:
         failure = ended.fleet.hosts[row["name"]].failure
         assert failure is not None, case
         assert failure.remedy, (case, row)
-    told = [*(row["failure_message"] for row in named), str(ended.trouble or ""), str(ended.teardown or "")]
+    told = [*(row["failure_message"] for row in named), *ended.troubles, str(ended.teardown or "")]
     if faults.thread not in (
         f"host {FAILING}",
         f"host {TAKEN}",
@@ -412,4 +412,4 @@ def test_a_host_that_cannot_even_be_given_up(error: type[BaseException], folder:
     assert faults.raised
     assert ended.provider.destroyed
     assert {row["status"] for row in ended.rows} == {"interrupted"}
-    assert "host.abort broke" in str(ended.trouble)
+    assert any("host.abort broke" in trouble for trouble in ended.troubles)
