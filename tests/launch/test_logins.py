@@ -17,6 +17,7 @@ from bootstrap.hosts import connecting
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
 from tests.launch.sshd import Sshds, make_key, public
@@ -307,7 +308,7 @@ def _attempts(kind: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> lis
         clock[0] += pause
 
     monkeypatch.setattr(connecting, "open_all", open_all)
-    target = Target("192.0.2.1", "x", 22, host_keys=("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",))
+    target = Target("192.0.2.1", "x", 22, host_keys=(keys.make().public,))
     patience = Patience(first=seconds, login=seconds)
     with pytest.raises(SSHError):
         SSHHost("web", target, patience=patience, now=lambda: clock[0], sleep=sleep).connect()
