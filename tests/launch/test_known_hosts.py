@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.lab
+
 PATTERNS = tuple(
     """web1 web1.example.org *.example.org !bad.example.org,*.example.org *.example.org,!bad.example.org web? * ?*
     [web1]:2222 [*.example.org]:2222 [web1]:* !web1 WEB1 web1,web2 ,web1 web1, 192.0.2.7 2001:db8::1
@@ -108,7 +110,7 @@ def server(lab: None, ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -
 def connect(sshds: Sshds, port: int, key: Path) -> SSHError | None:
     """Log in with what ~/.ssh/known_hosts has; return why it was refused."""
     target = Target(sshds.addr, sshds.user, port, key, own_config=True)
-    there = SSHHost("web", target, patience=Patience(first=3, login=0))
+    there = SSHHost("web", target, patience=Patience(first=60, login=0))
     try:
         there.connect()
     except SSHError as error:
