@@ -226,10 +226,9 @@ class Distro(_Model):
         keys = [key for key in self.releases if version == key or version.startswith(f"{key}.")]
         return max(keys, key=len, default=None)
 
-
     @property
     def rolling(self) -> bool:
-        """Whether there is but one release, and no version to tell."""
+        """Whether it has one release, whatever version a machine tells."""
         return "rolling" in self.releases
 
     def told_by(self, marks: tuple[str, ...]) -> str:

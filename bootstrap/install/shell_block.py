@@ -28,9 +28,10 @@ def render(known: dict[str, Distro]) -> str:
 
     The shell function that prints the table: one line a release, oldest first within a distro.
 
-    Columns: os-release IDs, VARIANT_IDs, marks of derivatives as `mark=version`, release, `default` or nothing, manager, Pythons as `command=package,package`,
-    the Python that uv brings else as `version=package`, required packages, optional ones, what registers more
-    repositories, why it is refused, title. Distros that ask for a variant come first: they are special cases.
+    Columns: os-release IDs, VARIANT_IDs, a derivative's marks as `mark=version`, release, `default` or nothing,
+    manager, Pythons as `command=package,package`, the Python that uv brings else as `version=package`, required
+    packages, optional ones, what registers more repositories, why it is refused, title. Distros that ask for a variant
+    come first: they are special cases.
     """
     ordered = sorted(known.values(), key=lambda distro: (not distro.identify.variant, distro.name))
     rows = [_row(distro, release) for distro in ordered for release in distro.releases.values()]

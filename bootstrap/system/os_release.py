@@ -39,7 +39,7 @@ class OsRelease:
 def parse(text: str, debian_version: str = "") -> OsRelease:
     """Read the file's text, and that of /etc/debian_version; what is not an assignment is passed over."""
     values: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, equals, raw = line.strip().partition("=")
         if equals and key.isidentifier():
             values[key] = _value(raw)
