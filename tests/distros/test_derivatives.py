@@ -151,7 +151,9 @@ MALFORMED = {
     "carriage returns": 'ID=linuxmint\r\nID_LIKE="ubuntu debian"\r\nPRETTY_NAME="Mint 21"\r\nUBUNTU_CODENAME=jammy\r\n',
     "quotes of each kind": "ID='linuxmint'\nID_LIKE=\"ubuntu debian\"\nPRETTY_NAME=Mint 21\nUBUNTU_CODENAME='jammy'",
     "a quote that never closes": 'ID="linuxmint\nID_LIKE="ubuntu debian\nPRETTY_NAME="Mint 21\nUBUNTU_CODENAME=jammy\n',
-    "blanks and comments": '# ID=arch\n\n  ID=linuxmint  \nID_LIKE=ubuntu\t\nPRETTY_NAME="Mint 21" # x\nUBUNTU_CODENAME=jammy',
+    "blanks and comments": (
+        "# ID=arch\n\n  ID=linuxmint  \nID_LIKE=ubuntu\t\nPRETTY_NAME=\"Mint 21\" # x\nUBUNTU_CODENAME=jammy"
+    ),
     "capitals": 'ID=LinuxMint\nID_LIKE=Ubuntu\nPRETTY_NAME="Mint 21"\nUBUNTU_CODENAME=jammy\n',
     "said twice": 'ID=arch\nID=linuxmint\nID_LIKE=ubuntu\nPRETTY_NAME="Mint 21"\nUBUNTU_CODENAME=jammy\n',
     "a wildcard": 'ID=*\nID_LIKE="* ubuntu"\nPRETTY_NAME="Mint 21"\nUBUNTU_CODENAME=jammy\n',
