@@ -67,7 +67,7 @@ readonly LOGIN='^(PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPD
 readonly SETTINGS='^(CHARRNN_.*|PIP_(CONFIG_FILE|INDEX_URL|PYPI_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TRUSTED_HOST|CERT|CLIENT_CERT|PROXY|TIMEOUT|DEFAULT_TIMEOUT|RETRIES|KEYRING_PROVIDER|USE_FEATURE|USE_DEPRECATED)|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_.*_(USERNAME|PASSWORD)|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR|OFFLINE|NATIVE_TLS|SYSTEM_CERTS|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|CONCURRENT_DOWNLOADS|PYTHON_INSTALL_MIRROR|PYTHON_DOWNLOADS_JSON_URL)|(http|https|ftp|all|no)_proxy|(HTTP|HTTPS|FTP|ALL|NO)_PROXY|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC|APT_CONFIG|DNF[0-9]|DNF_VAR_.*|YUM[0-9]|CC|NO_COLOR|TZ)$'
 distro_table() {
     cat <<'TABLE'
-fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc||rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
+fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc ostree||rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
 sles opensuse-leap opensuse-tumbleweed|transactional||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
 almalinux|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
 almalinux|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
@@ -334,17 +334,25 @@ find_distro() {
 
 # Sets ROWS to the table's rows of the distro that goes by a word; one of this machine's very variant comes first.
 rows_of() { # WORD
-    local id variants rest variant group=''
-    variant=$(os_release VARIANT_ID)
+    local id variants rest group=''
     ROWS=()
     [ -n "$1" ] || return 1
     while IFS='|' read -r id variants rest; do
         [[ " $id " == *" $1 "* ]] || continue
-        [ -z "$variants" ] || { [ -n "$variant" ] && [[ " $variants " == *" ${variant,,} "* ]]; } || continue
+        [ -z "$variants" ] || is_variant "$variants" || continue
         [ "${group:=$id|$variants}" = "$id|$variants" ] || continue
         ROWS+=("$rest")
     done < <(distro_table)
     [ ${#ROWS[@]} -gt 0 ]
+}
+
+is_variant() { # VARIANTS: whether this machine is one of them; `ostree` is one whose root is an image that ostree made
+    local word ostree
+    ostree=$(os_release OSTREE_VERSION)
+    for word in "$(os_release VARIANT_ID)" ${ostree:+ostree}; do
+        [ -z "$word" ] || [[ " $1 " != *" ${word,,} "* ]] || return 0
+    done
+    return 1
 }
 
 # The version of ROWS' distro that this machine says it is built on; nothing where it does not say.

@@ -59,7 +59,9 @@ class _Model(BaseModel):
 
 
 class Identify(_Model):
-    """Whose os-release this is: any of the IDs and, where variants are named, any of those as VARIANT_ID."""
+    """Whose os-release this is: any of the IDs and, where variants are named, any of those as VARIANT_ID, or `ostree`
+    where an OSTREE_VERSION is told.
+    """
 
     id: Words
     variant: Words = ()

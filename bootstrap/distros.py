@@ -101,7 +101,7 @@ def match(os_release: OsRelease, distros: dict[str, Distro] | None = None) -> Ma
 def _called(word: str, os_release: OsRelease, known: dict[str, Distro]) -> Distro | None:
     """Return the distro that goes by a word of os-release; one of the machine's very variant comes first."""
     candidates = [distro for distro in known.values() if word in distro.identify.id]
-    special = [distro for distro in candidates if os_release.variant_id in distro.identify.variant]
+    special = [distro for distro in candidates if set(os_release.variants) & set(distro.identify.variant)]
     plain = [distro for distro in candidates if not distro.identify.variant]
     return next(iter((*special, *plain)), None)
 

@@ -25,10 +25,17 @@ class OsRelease:
     id_like: tuple[str, ...] = ()
     version_id: str = ""
     variant_id: str = ""
+    ostree: bool = False
+    """Whether the root file system is an image that ostree made: Bazzite, CoreOS."""
     name: str = "Linux"
     pretty: str = "Linux"
     codename: str = ""
     marks: tuple[str, ...] = ()
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Return the words for the variant that this is: VARIANT_ID, and `ostree`."""
+        return (self.variant_id, *(["ostree"] if self.ostree else []))
 
     @property
     def major(self) -> str:
@@ -49,6 +56,7 @@ def parse(text: str, debian_version: str = "") -> OsRelease:
         id_like=tuple(values.get("ID_LIKE", "").lower().split()),
         version_id=values.get("VERSION_ID", ""),
         variant_id=values.get("VARIANT_ID", "").lower(),
+        ostree=bool(values.get("OSTREE_VERSION")),
         name=name,
         pretty=values.get("PRETTY_NAME", name),
         codename=values.get("VERSION_CODENAME", ""),
