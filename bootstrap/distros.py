@@ -197,7 +197,7 @@ def _marks(own: Marked) -> dict[str, str]:
         raise YamlError(f"{place}: marks: must be a mapping of words to versions")
     for word, version in marks.items():  # they become cells of the table in bootstrap.sh
         if not isinstance(version, str) or not re.fullmatch(r"[a-z0-9.-]+=[0-9.]+", f"{word}={version}"):
-            raise YamlError(f"{place}: marks.{word}: must be a version in quotes")
+            raise YamlError(f"{place}: marks.{word}: must be one word and a version in quotes")
     return marks
 
 
