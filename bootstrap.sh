@@ -67,41 +67,41 @@ readonly LOGIN='^(PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPD
 readonly SETTINGS='^(CHARRNN_.*|PIP_(CONFIG_FILE|INDEX_URL|PYPI_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TRUSTED_HOST|CERT|CLIENT_CERT|PROXY|TIMEOUT|DEFAULT_TIMEOUT|RETRIES|KEYRING_PROVIDER|USE_FEATURE|USE_DEPRECATED)|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_.*_(USERNAME|PASSWORD)|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR|OFFLINE|NATIVE_TLS|SYSTEM_CERTS|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|CONCURRENT_DOWNLOADS|PYTHON_INSTALL_MIRROR|PYTHON_DOWNLOADS_JSON_URL)|(http|https|ftp|all|no)_proxy|(HTTP|HTTPS|FTP|ALL|NO)_PROXY|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC|APT_CONFIG|DNF[0-9]|DNF_VAR_.*|YUM[0-9]|CC|NO_COLOR|TZ)$'
 distro_table() {
     cat <<'TABLE'
-fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc|rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
-sles opensuse-leap opensuse-tumbleweed|transactional|rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
-almalinux||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
-almalinux||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
-almalinux||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
-amzn||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
-amzn||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Amazon Linux
-centos||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
-centos||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
-centos||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
-debian||12||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
-debian||13|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
-fedora||42||dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
-fedora||43|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
-opensuse-leap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
-opensuse-leap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
-opensuse-leap||16|default|zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
-ol||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
-ol||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
-ol||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
-rhel||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
-rhel||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
-rhel||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
-rocky||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
-rocky||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
-rocky||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
-sles sles_sap||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap||16||zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||SUSE Linux Enterprise Server
-sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
-opensuse-tumbleweed||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Tumbleweed
-ubuntu||22.04||apt|python3.11=python3.11,python3.11-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
-ubuntu||24.04|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
-ubuntu||26.04||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
+fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc ostree||rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
+sles opensuse-leap opensuse-tumbleweed|transactional||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
+almalinux|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
+almalinux|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
+almalinux|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
+amzn|||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
+amzn|||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Amazon Linux
+centos|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
+centos|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
+centos|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
+debian||stretch=9 buster=10 bullseye=11 bookworm=12 trixie=13 forky=14 debian10=10 debian11=11 debian12=12 debian13=13 debian14=14|12||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
+debian||stretch=9 buster=10 bullseye=11 bookworm=12 trixie=13 forky=14 debian10=10 debian11=11 debian12=12 debian13=13 debian14=14|13|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
+fedora||f39=39 f40=40 f41=41 f42=42 f43=43 f44=44|42||dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
+fedora||f39=39 f40=40 f41=41 f42=42 f43=43 f44=44|43|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
+opensuse-leap|||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
+opensuse-leap|||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
+opensuse-leap|||16|default|zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
+ol|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
+ol|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
+ol|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
+rhel||el7=7 el8=8 el9=9 el10=10|8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
+rhel||el7=7 el8=8 el9=9 el10=10|9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
+rhel||el7=7 el8=8 el9=9 el10=10|10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
+rocky|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
+rocky|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
+rocky|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
+sles sles_sap|||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap|||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap|||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap|||16||zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||SUSE Linux Enterprise Server
+sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa|||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
+opensuse-tumbleweed|||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Tumbleweed
+ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|22.04||apt|python3.11=python3.11,python3.11-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
+ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|24.04|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
+ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|26.04||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
 TABLE
 }
 # said CAUSE: the words by which package managers tell it
@@ -275,51 +275,134 @@ take_lock() {
 
 # ---- the system
 
-# os_release KEY
+# os_release KEY: its value, read as bootstrap/system/os_release.py reads it. The file is data: the shell never runs it.
 os_release() {
-    local file=/etc/os-release
+    local file=/etc/os-release line value=''
+    local double='^"(([^"\\]|\\.)*)' single="^'([^']*)"
     [ -r "$file" ] || file=/usr/lib/os-release
-    # shellcheck disable=SC1090  # its variables stay in the subshell
-    (unset "$1"; . "$file" 2>/dev/null; printf '%s' "${!1-}")
+    [ -r "$file" ] || return 0
+    while IFS= read -r line || [ -n "$line" ]; do
+        line=${line#"${line%%[![:space:]]*}"}
+        [[ $line == "$1="* ]] || continue
+        value=${line#*=}
+        value=${value%"${value##*[![:space:]]}"} # a carriage return, too
+        # shellcheck disable=SC2001  # ${//} cannot keep what it found
+        if [[ $value =~ $double ]]; then value=$(sed 's/\\\(["$`\\]\)/\1/g' <<<"${BASH_REMATCH[1]}")
+        elif [[ $value =~ $single ]]; then value=${BASH_REMATCH[1]}
+        fi
+    done <"$file"
+    printf '%s' "$value"
+}
+
+# Prints what may tell the release that a derivative is built on, most certain first, a word a line.
+base_marks() {
+    local version platform
+    version=$(os_release DEBIAN_VERSION_FULL)
+    [ -n "$version" ] || version=$(head -n 1 /etc/debian_version 2>/dev/null)
+    platform=$(os_release PLATFORM_ID)
+    printf '%s\n' "$(os_release UBUNTU_CODENAME)" "$(os_release DEBIAN_CODENAME)" "$(os_release VERSION_CODENAME)" "${platform#platform:}"
+    [[ ! $version =~ ^[0-9]+ ]] || echo "debian${BASH_REMATCH[0]}"
 }
 
 # older A B: whether version A is older than version B.
 older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# Sets DISTRO RELEASE MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE for this machine, by the rules of
-# bootstrap/distros.py: the distro by ID, then by ID_LIKE; its release by VERSION_ID, else the nearest older one. Fails
-# on an unknown one.
+# Sets DISTRO RELEASE MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE for this machine, and TAKEN_FOR, the
+# words for it, by the rules of bootstrap/distros.py: the distro by ID, then by ID_LIKE; its release by VERSION_ID or, a
+# derivative's, by the marks of its base. What nothing tells is a guess. Fails on an unknown distro.
 find_distro() {
-    local word version variant
-    version=$(os_release VERSION_ID) variant=$(os_release VARIANT_ID)
-    for word in $(os_release ID) $(os_release ID_LIKE); do
-        find_release "$word" "$version" "${variant,,}" && return
-        [ -z "$DISTRO" ] || return 1
-        version='' # another distro's version says nothing
+    local word words told='' version
+    version=$(os_release VERSION_ID)
+    word=$(os_release ID)
+    if rows_of "${word,,}"; then
+        fitting_row "$version" >/dev/null || version=$(told_version | grep . || echo "$version")
+        find_release "$version" ID
+        return
+    fi
+    words=$(os_release ID_LIKE)
+    read -r -a words <<<"${words,,}"
+    for word in ${words[@]+"${words[@]}"}; do # the one that something tells the release of
+        rows_of "$word" || continue
+        told=$(told_version)
+        [ -n "$told" ] || rolling_row >/dev/null || continue
+        find_release "$told" ID_LIKE
+        return
+    done
+    for word in ${words[@]+"${words[@]}"}; do ! rows_of "$word" || { find_release '' ID_LIKE; return; }; done
+    return 1
+}
+
+# Sets ROWS to the table's rows of the distro that goes by a word; one of this machine's very variant comes first.
+rows_of() { # WORD
+    local id variants rest group=''
+    ROWS=()
+    [ -n "$1" ] || return 1
+    while IFS='|' read -r id variants rest; do
+        [[ " $id " == *" $1 "* ]] || continue
+        [ -z "$variants" ] || is_variant "$variants" || continue
+        [ "${group:=$id|$variants}" = "$id|$variants" ] || continue
+        ROWS+=("$rest")
+    done < <(distro_table)
+    [ ${#ROWS[@]} -gt 0 ]
+}
+
+is_variant() { # VARIANTS: whether this machine is one of them; `ostree` is one whose root is an image that ostree made
+    local word ostree
+    ostree=$(os_release OSTREE_VERSION)
+    for word in "$(os_release VARIANT_ID)" ${ostree:+ostree}; do
+        [ -z "$word" ] || [[ " $1 " != *" ${word,,} "* ]] || return 0
     done
     return 1
 }
 
-find_release() { # WORD VERSION VARIANT
-    local id variants release default manager pythons managed required optional registration refuse title
-    local group='' row='' fitting='' length=0 rolling='' nearest='' fallback=''
-    while IFS='|' read -r id variants release default manager pythons managed required optional registration refuse title; do
-        [[ " $id " == *" $1 "* ]] || continue
-        [ -z "$variants" ] || { [ -n "$3" ] && [[ " $variants " == *" $3 "* ]]; } || continue
-        [ "${group:=$id|$variants}" = "$id|$variants" ] || continue # the first that fits; special variants come first
-        DISTRO=$title
-        row="$release|$manager|$pythons|$managed|$required|$optional|$registration|$refuse"
+# The version of ROWS' distro that this machine says it is built on; nothing where it does not say.
+told_version() {
+    local mark
+    while read -r mark; do
+        [ -n "$mark" ] && [[ " ${ROWS[0]%%|*} " =~ " $mark="([^ ]+)" " ]] && echo "${BASH_REMATCH[1]}" && return
+    done < <(base_marks)
+}
+
+fitting_row() { # VERSION: the row of the longest release that it is or begins with
+    local row release best='' length=0
+    for row in "${ROWS[@]}"; do
+        IFS='|' read -r _ release _ <<<"$row"
+        [[ "$1" == "$release" || "$1" == "$release".* ]] && [ ${#release} -ge "$length" ] && best=$row length=${#release}
+    done
+    [ -n "$best" ] && echo "$best"
+}
+
+rolling_row() {
+    local row
+    for row in "${ROWS[@]}"; do [[ $row != *"|rolling|"* ]] || { echo "$row"; return; }; done
+    return 1
+}
+
+# The row that is taken where nothing tells: the nearest older one, else the default one. A codename that is not the
+# distro's is a derivative's, whose version says nothing; without one, a version older than all rows is refused.
+guessed_row() { # VERSION
+    local row marks release default nearest='' fallback='' codename
+    codename=$(os_release VERSION_CODENAME)
+    for row in "${ROWS[@]}"; do # oldest first
+        IFS='|' read -r marks release default _ <<<"$row"
         [ -z "$default" ] || fallback=$row
-        if [[ "$2" == "$release" || "$2" == "$release".* ]]; then
-            [ ${#release} -lt "$length" ] || { fitting=$row length=${#release}; }
-        elif [ "$release" = rolling ]; then rolling=$row
-        elif [ -n "$2" ] && ! older "$2" "$release"; then nearest=$row # rows come oldest first
-        fi
-    done < <(distro_table)
-    [[ "$2" != [0-9]* ]] || fallback=$nearest
-    row=${fitting:-${rolling:-$fallback}}
-    [ -n "$row" ] || return 1
-    IFS='|' read -r RELEASE MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE <<<"$row"
+        [[ "$1" != [0-9]* ]] || older "$1" "$release" || nearest=$row
+    done
+    [[ "$1" != [0-9]* ]] || [ -n "$nearest" ] || { [ -n "$codename" ] && [ -n "$marks" ] && [[ " $marks" != *" $codename="* ]]; } || return 1
+    echo "${nearest:-$fallback}"
+}
+
+find_release() { # VERSION ID|ID_LIKE
+    local row pretty title
+    pretty=$(os_release PRETTY_NAME)
+    DISTRO=${ROWS[0]##*|} GUESS=''
+    row=$(fitting_row "$1" || rolling_row) || { GUESS=yes; row=$(guessed_row "$1"); } || return 1
+    IFS='|' read -r _ RELEASE _ MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE title <<<"$row"
+    [ -z "$GUESS" ] && [ "$2" = ID ] || REGISTRATION=''
+    if [ -n "$GUESS" ]; then TAKEN_FOR="$pretty is taken for $title $RELEASE, which is a guess"
+    elif [ "$2" = ID ]; then TAKEN_FOR="This is $title $RELEASE"
+    else TAKEN_FOR="$pretty is built on $title $RELEASE"
+    fi
 }
 
 # The command of the distro's package manager; fails where it is missing.
@@ -333,7 +416,7 @@ manager_command() {
 
 # The packages to install by hand: this distro's, or on an unknown one, every known distro's.
 list_packages() {
-    local id variants release default manager pythons managed required optional registration refuse title
+    local id variants marks release default manager pythons required optional refuse title
     if [ -n "$MANAGER" ]; then
         ! have curl || OPTIONAL=${OPTIONAL#curl } # from curl-minimal, perhaps, which the package curl conflicts with
         say "Packages of $DISTRO $RELEASE ($MANAGER):"
@@ -342,7 +425,7 @@ list_packages() {
         return
     fi
     say "Packages, under the names of the known distros:"
-    while IFS='|' read -r id variants release default manager pythons managed required optional registration refuse title; do
+    while IFS='|' read -r id variants marks release default manager pythons _ required optional _ refuse title; do
         [ -z "$default" ] || [ -n "$refuse" ] || say "  $title $release ($manager): required: $required $(sed 's/[^ =]*=//; s/ .*//; s/,/ /g' <<<"$pythons"); optional: $optional"
     done < <(distro_table)
 }
@@ -813,7 +896,7 @@ unpack_source() {
 # ---- the verbs
 
 show_plan() {
-    if [ -n "$MANAGER" ]; then say "This is $DISTRO $RELEASE: packages come from $MANAGER."; else say "This distro is unknown."; fi
+    if [ -n "$MANAGER" ]; then say "$TAKEN_FOR: packages come from $MANAGER${GUESS:+ by their names; no other repository is added, and no driver}."; else say "This distro is unknown."; fi
     say "bootstrap.sh would, in $PREFIX:"
     if [ -n "$OMIT" ]; then list_packages; else say "  packages      install what is missing of: ${REQUIRED:-(unknown)}, and a Python: ${PYTHONS:-(unknown)}"; fi
     say "  source        take the project from $(plain "$SOURCE")"
@@ -909,7 +992,7 @@ main() {
     plain_environment # before anything of ours has a value
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
     LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
-    DISTRO='' RELEASE='' MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
+    DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
     linux_only "$@"
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"
@@ -929,6 +1012,7 @@ main() {
     [ -z "$OMIT" ] || python_by_hand
     begin
     say "charrnn-bootstrap on $(os_release PRETTY_NAME), $(uname -m), into $PREFIX"
+    [ -z "$GUESS" ] || warn "$TAKEN_FOR: packages by their names only; no other repository is added, and no driver"
     fetch_source
     if [ -n "$OMIT" ]; then omitted_packages; else packages; fi
     fetch_source

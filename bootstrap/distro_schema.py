@@ -59,7 +59,9 @@ class _Model(BaseModel):
 
 
 class Identify(_Model):
-    """Whose os-release this is: any of the IDs and, where variants are named, any of those as VARIANT_ID."""
+    """Whose os-release this is: any of the IDs and, where variants are named, any of those as VARIANT_ID, or `ostree`
+    where an OSTREE_VERSION is told.
+    """
 
     id: Words
     variant: Words = ()
@@ -198,11 +200,15 @@ class Release(_Model):
 
 
 class Distro(_Model):
-    """A distro with its releases, newest last, as the file lists them."""
+    """A distro with its releases, newest last, as the file lists them.
+
+    `marks`: what a derivative's os-release may say of its base, and the version that it means: `jammy` is 22.04.
+    """
 
     name: str
     title: str
     identify: Identify
+    marks: dict[str, str] = {}
     releases: dict[str, Release]
     default: str
 
@@ -222,11 +228,35 @@ class Distro(_Model):
         keys = [key for key in self.releases if version == key or version.startswith(f"{key}.")]
         return max(keys, key=len, default=None)
 
+    @property
+    def rolling(self) -> bool:
+        """Whether it has one release, whatever version a machine tells."""
+        return "rolling" in self.releases
+
+    def told_by(self, marks: tuple[str, ...]) -> str:
+        """Return the version that the first known mark means; none is known: an empty one."""
+        return next((self.marks[mark] for mark in marks if mark in self.marks), "")
+
+    def stranger(self, codename: str) -> bool:
+        """Say whether a codename is another distro's: Parrot 6 calls itself `debian`, its version 6.2 and `lory`."""
+        return bool(codename and self.marks) and codename not in self.marks
+
 
 class Match(_Model):
-    """The distro of a machine. `listed`: its very version is known; `by`: which field of os-release told."""
+    """The distro of a machine.
+
+    `by`: which field of os-release told. `listed`: its very release is known; otherwise `release` is a guess, and has
+    nothing but names of packages.
+    """
 
     distro: Distro
     release: Release
     by: Literal["ID", "ID_LIKE"]
     listed: bool
+
+    def words(self, pretty: str) -> str:
+        """Say what the machine that calls itself `pretty` is taken for, as bootstrap.sh says it."""
+        release = f"{self.distro.title} {self.release.version}"
+        if not self.listed:
+            return f"{pretty} is taken for {release}, which is a guess"
+        return f"This is {release}" if self.by == "ID" else f"{pretty} is built on {release}"

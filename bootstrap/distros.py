@@ -5,15 +5,20 @@ is never inherited), and each of its `releases` is laid over the file once more.
 that is known of one version of one distro.
 
 A machine is matched by its os-release: first by ID and, where a file asks for one, VARIANT_ID, then by ID_LIKE. The
-release is the one whose key is VERSION_ID or begins it (`9` for 9.6). A version that no release names is taken for
-the nearest older one, and the match says so: `listed` is False. One that is older than all of them is refused.
+release is the one whose key is VERSION_ID or begins it (`9` for 9.6). A derivative's own version says nothing of its
+base's: that comes from what the file lists as `marks` (codenames, platforms), looked up in the derivative's os-release.
+
+Where nothing tells, and for a version that no release names, the nearest older release or the default one is a guess:
+`Match.listed` is False. A guess is good for names of packages alone: its release has no driver recipe and no
+registration. A version that is older than all releases is refused.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from itertools import product
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 _BY_HAND = "--omit-dependency-installation installs the rest and lists the packages to install by hand"
 _RELEASE_KEYS = tuple(hyphens(key) for key in Release.model_fields if key not in ("distro", "version"))
 _KNOWN: dict[yamlfile.Keys, tuple[str, ...]] = {
-    (): (*_RELEASE_KEYS, "like", "identify", "releases"),
+    (): (*_RELEASE_KEYS, "like", "identify", "marks", "releases"),
     ("identify",): tuple(Identify.model_fields),
     ("packages",): tuple(NEEDS),
     ("python", "*"): tuple(PythonPackages.model_fields),
@@ -52,7 +57,7 @@ _KNOWN: dict[yamlfile.Keys, tuple[str, ...]] = {
     ("nvidia",): tuple(Nvidia.model_fields),
     ("nvidia", "steps", "*"): tuple(hyphens(key) for key in NvidiaStep.model_fields),
 }
-_FILE_KEYS = {"like", "identify", "releases"}
+_FILE_KEYS = {"like", "identify", "marks", "releases"}
 
 
 def load_all(folder: Path | None = None) -> dict[str, Distro]:
@@ -78,20 +83,38 @@ def _load(folder: Path) -> dict[str, Distro]:
 def match(os_release: OsRelease, distros: dict[str, Distro] | None = None) -> Match:
     """Find a machine's distro and release; none: UnsupportedSystemError, with what a bug report needs."""
     known = load_all() if distros is None else distros
-    for word, by in ((os_release.id, "ID"), *((like, "ID_LIKE") for like in os_release.id_like)):
-        candidates = [distro for distro in known.values() if word in distro.identify.id]
-        special = [distro for distro in candidates if os_release.variant_id in distro.identify.variant]
-        plain = [distro for distro in candidates if not distro.identify.variant]
-        for distro in (*special, *plain):
-            version = os_release.version_id if by == "ID" else ""
-            key, listed = _release_key(distro, version)
-            return Match(
-                distro=distro, release=distro.releases[key], by="ID" if by == "ID" else "ID_LIKE", listed=listed
-            )
+    if own := _called(os_release.id, os_release, known):
+        version = os_release.version_id
+        if own.fitting(version) is None:
+            version = own.told_by(os_release.marks) or version
+        return _matched(own, version, os_release, "ID")
+    bases = [base for word in os_release.id_like if (base := _called(word, os_release, known))]
+    if bases:  # the one that something tells the release of: Nobara is like RHEL and Fedora, and of Fedora's platform
+        base = next((base for base in bases if base.rolling or base.told_by(os_release.marks)), bases[0])
+        return _matched(base, base.told_by(os_release.marks), os_release, "ID_LIKE")
     raise UnsupportedSystemError(
         f"unknown distro: ID={os_release.id} ID_LIKE={' '.join(os_release.id_like)} VERSION_ID={os_release.version_id}",
         remedy=_BY_HAND,
     )
+
+
+def _called(word: str, os_release: OsRelease, known: dict[str, Distro]) -> Distro | None:
+    """Return the distro that goes by a word of os-release; one of the machine's very variant comes first."""
+    candidates = [distro for distro in known.values() if word in distro.identify.id]
+    special = [distro for distro in candidates if set(os_release.variants) & set(distro.identify.variant)]
+    plain = [distro for distro in candidates if not distro.identify.variant]
+    return next(iter((*special, *plain)), None)
+
+
+def _matched(distro: Distro, version: str, os_release: OsRelease, by: Literal["ID", "ID_LIKE"]) -> Match:
+    key, listed = _release_key(distro, version, os_release)
+    release = distro.releases[key]
+    recipe = release.nvidia
+    if not listed or (by == "ID_LIKE" and recipe and any(step.enable for step in recipe.steps)):
+        recipe = None  # the repositories that it enables are the distro's own: its derivatives name theirs otherwise
+    registration = release.registration if listed and by == "ID" else None
+    release = release.model_copy(update={"nvidia": recipe, "registration": registration})
+    return Match(distro=distro, release=release, by=by, listed=listed)
 
 
 def name_of(os_release: OsRelease) -> str:
@@ -113,20 +136,20 @@ def find(name: str, distros: dict[str, Distro] | None = None) -> Release:
     return known[word].release(version or None)
 
 
-def _release_key(distro: Distro, version: str) -> tuple[str, bool]:
+def _release_key(distro: Distro, version: str, os_release: OsRelease) -> tuple[str, bool]:
     fitting = distro.fitting(version)
     if fitting is not None:
         return fitting, True
-    if "rolling" in distro.releases:
+    if distro.rolling:
         return "rolling", True
     numbers = version_key(version)
     older = [key for key in distro.releases if version_key(key) <= numbers]
-    if numbers and not older:
+    if numbers and not older and not distro.stranger(os_release.codename):
         oldest = min(distro.releases, key=version_key)
         raise UnsupportedSystemError(
             f"{distro.title} {version} is older than anything known to work (the oldest: {oldest})", remedy=_BY_HAND
         )
-    return (max(older, key=version_key) if numbers else distro.default), False
+    return (max(older, key=version_key) if older else distro.default), False
 
 
 def _distro(name: str, files: dict[str, Marked]) -> Distro:
@@ -161,9 +184,21 @@ def _distro(name: str, files: dict[str, Marked]) -> Distro:
         name=name,
         title=str(whole.value["title"]),
         identify=_validated(Identify, yamlfile.part(own, ("identify",)), ("identify",)),
+        marks=_marks(own),
         releases=releases,
         default=defaults[0] if defaults else list(releases)[-1],
     )
+
+
+def _marks(own: Marked) -> dict[str, str]:
+    marks = own.value.get("marks", {})
+    place = own.place(("marks",))
+    if not isinstance(marks, dict):
+        raise YamlError(f"{place}: marks: must be a mapping of words to versions")
+    for word, version in marks.items():  # they become cells of the table in bootstrap.sh
+        if not isinstance(version, str) or not re.fullmatch(r"[a-z0-9.-]+=[0-9.]+", f"{word}={version}"):
+            raise YamlError(f"{place}: marks.{word}: must be one word and a version in quotes")
+    return marks
 
 
 def _is_default(laid: Marked, place: yamlfile.Place, version: str) -> bool:

@@ -80,6 +80,7 @@ def _show(plan: Plan, options: Options, *, as_json: bool) -> None:
         content: dict[str, Any] = {"prefix": str(options.prefix.root), **plan.to_json()}
         click.echo(json.dumps(content, indent=1))
         return
+    click.echo(f"{plan.distro}.")
     click.echo(f"charrnn-bootstrap install would, in {options.prefix.root}:")
     for phase in plan.phases:
         mark = "" if phase.action == "do" else f"{phase.action}: "

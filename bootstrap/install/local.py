@@ -27,7 +27,7 @@ from bootstrap.system import os_release
 if TYPE_CHECKING:
     from types import FrameType
 
-    from bootstrap.distro_schema import Release
+    from bootstrap.distro_schema import Match, Release
     from bootstrap.install.plan import Options, Plan
     from bootstrap.system.facts import Facts
 
@@ -52,16 +52,17 @@ def plan(options: Options) -> Planned:
     facts = system.read(prefix=str(_existing(options.prefix.root)))
     present = execute.look(options.prefix)
     planning.check(facts, options, present)
-    release: Release | None
+    match: Match | None
     try:
-        release = distros.match(facts.os).release
+        match = distros.match(facts.os)
     except UnsupportedSystemError:
         if not options.omit_packages:
             raise
-        release = None
+        match = None
+    release = match.release if match else None
     if release is not None and release.refuse:
         raise UnsupportedSystemError(f"{release.title} is not supported: {release.refuse}")
-    return Planned(planning.make(facts, release, options, present), facts, release)
+    return Planned(planning.make(facts, match, options, present), facts, release)
 
 
 def install(options: Options, *, log: Path | None, started: float | None) -> int:

@@ -18,7 +18,7 @@ from bootstrap.system.software import version_key
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bootstrap.distro_schema import Release
+    from bootstrap.distro_schema import Match, Nvidia, Release
     from bootstrap.packages.base import Step
     from bootstrap.system.facts import Facts
     from bootstrap.system.gpu import Accelerator, Choice
@@ -98,6 +98,8 @@ class Plan:
     torch: Choice
     torch_mark: str
     swap: swapping.Swap
+    distro: str
+    """What the machine is taken for, in words."""
     packages: tuple[Step, ...] = ()
     driver: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -114,6 +116,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return the plan as data."""
         return {
+            "distro": self.distro,
             "phases": [asdict(phase) for phase in self.phases],
             "torch": {"version": VERSION, **asdict(self.torch)},
             "swap": asdict(self.swap),
@@ -136,9 +139,12 @@ def check(facts: Facts, options: Options, present: Present) -> None:
         )
 
 
-def make(facts: Facts, release: Release | None, options: Options, present: Present) -> Plan:
-    """Plan an install. `release` None: an unknown distro, whose packages are the user's own affair."""
-    choice = gpu.choose(options.accelerator, facts.gpus, facts.driver, VERSION)
+def make(facts: Facts, match: Match | None, options: Options, present: Present) -> Plan:
+    """Plan an install. `match` None: an unknown distro, whose packages are the user's own affair."""
+    release = match.release if match else None
+    distro = match.words(facts.os.pretty) if match else f"{facts.os.pretty} is not a distro that is known"
+    recipe = release.nvidia if release and not options.omit_packages else None
+    choice = gpu.choose(options.accelerator, facts.gpus, facts.driver, VERSION, recipe=recipe is not None)
     if choice.problem:
         raise UnsupportedSystemError(choice.problem, remedy="--accelerator cpu installs the CPU build")
     mark = f"{VERSION}+{choice.build}"
@@ -153,7 +159,7 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
     last = Phase(
         "first-checkpoint", "do", f"train {options.iterations} iterations on {CORPUS} in a detached session, report"
     )
-    driver = _driver(facts, release, options) if choice.driver_needed else ()
+    driver = _driver(facts, release, recipe, distro) if choice.driver_needed else ()
     phases = (
         Phase("swap", "do" if swap.mib else "skip", f"{swap.mib} MiB: {swap.reason}" if swap.mib else swap.reason),
         tools,
@@ -166,17 +172,17 @@ def make(facts: Facts, release: Release | None, options: Options, present: Prese
         Phase("receipt", verify, f"write {options.prefix.receipt}"),
         *([last] if options.first_checkpoint else []),
     )
-    return Plan(phases, choice, mark, swap, steps, driver, warnings)
+    return Plan(phases, choice, mark, swap, distro, steps, driver, warnings)
 
 
-def _driver(facts: Facts, release: Release | None, options: Options) -> tuple[Step, ...]:
+def _driver(facts: Facts, release: Release | None, recipe: Nvidia | None, distro: str) -> tuple[Step, ...]:
     """Plan the NVIDIA driver, where --accelerator cuda wants a GPU that has none yet."""
-    if release is None or release.nvidia is None or options.omit_packages:
+    if release is None or recipe is None:
         raise UnsupportedSystemError(
-            "the GPU has no driver that torch can use, and none can be installed here",
+            f"the GPU has no driver that torch can use, and none can be installed here ({distro})",
             remedy="install NVIDIA's driver by hand and reboot, or say --accelerator cpu",
         )
-    return tuple(nvidia.plan(packaging.manager(release, facts), release.nvidia, facts))
+    return tuple(nvidia.plan(packaging.manager(release, facts), recipe, facts))
 
 
 def _tools(

@@ -28,9 +28,10 @@ def render(known: dict[str, Distro]) -> str:
 
     The shell function that prints the table: one line a release, oldest first within a distro.
 
-    Columns: os-release IDs, VARIANT_IDs, release, `default` or nothing, manager, Pythons as `command=package,package`,
-    the Python that uv brings else as `version=package`, required packages, optional ones, what registers more
-    repositories, why it is refused, title. Distros that ask for a variant come first: they are special cases.
+    Columns: os-release IDs, VARIANT_IDs, a derivative's marks as `mark=version`, release, `default` or nothing,
+    manager, Pythons as `command=package,package`, the Python that uv brings else as `version=package`, required
+    packages, optional ones, what registers more repositories, why it is refused, title. Distros that ask for a variant
+    come first: they are special cases.
     """
     ordered = sorted(known.values(), key=lambda distro: (not distro.identify.variant, distro.name))
     rows = [_row(distro, release) for distro in ordered for release in distro.releases.values()]
@@ -62,6 +63,7 @@ def _row(distro: Distro, release: Release) -> str:
     columns = (
         " ".join(distro.identify.id),
         " ".join(distro.identify.variant),
+        " ".join(f"{mark}={version}" for mark, version in distro.marks.items()),
         release.version,
         "default" if release.version == distro.default else "",
         release.manager,

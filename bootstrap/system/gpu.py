@@ -11,7 +11,7 @@ compatibility, as uv's tables have it). What the builds support: CUDA 13 has dro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bootstrap.system.hardware import text
@@ -88,11 +88,19 @@ def driver(root: Path) -> Driver | None:
     return Driver(found.group(1), "/proc/driver/nvidia/version") if found else None
 
 
-def choose(accelerator: Accelerator, gpus: tuple[Gpu, ...], driver: Driver | None, torch: str = "2.13") -> Choice:
+def choose(
+    accelerator: Accelerator,
+    gpus: tuple[Gpu, ...],
+    driver: Driver | None,
+    torch: str = "2.13",
+    *,
+    recipe: bool = True,
+) -> Choice:
     """Choose the build of torch, and say why.
 
     `auto` never asks for a driver: without a usable one it takes the CPU build and says so. `cuda` wants the GPU:
-    where the driver is missing or too old, the choice says that one must be installed first.
+    where the driver is missing or too old, the choice says that one must be installed first. `recipe`: whether one
+    can be installed here.
     """
     if accelerator == "cpu":
         return Choice("cpu", "asked for: --accelerator cpu")
@@ -107,7 +115,11 @@ def choose(accelerator: Accelerator, gpus: tuple[Gpu, ...], driver: Driver | Non
     if not builds:
         why = f"{count} of a kind that CUDA 13 has dropped (older than Turing); torch {torch} has no build for it"
         return Choice("cpu", why, problem=why if wanted else None)
-    return _by_driver(wanted, count, builds, driver, torch)
+    choice = _by_driver(wanted, count, builds, driver, torch)
+    if choice.build == "cpu":
+        offer = "--accelerator cuda installs one" if recipe else "none can be installed here"
+        return replace(choice, reason=f"{choice.reason}; {offer}")
+    return choice
 
 
 def _by_driver(wanted: bool, count: str, builds: tuple[str, ...], driver: Driver | None, torch: str) -> Choice:
@@ -121,7 +133,7 @@ def _by_driver(wanted: bool, count: str, builds: tuple[str, ...], driver: Driver
         lack = f"{count}, but driver {driver.version} is too old: torch {torch} needs {needed} or newer"
     if wanted:
         return Choice(builds[0], f"{lack}; one is installed first", driver_needed=True)
-    return Choice("cpu", f"{lack}; --accelerator cuda installs one")
+    return Choice("cpu", lack)
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -23,11 +23,18 @@ _MANAGERS = {"apt": "/usr/bin/apt-get", "dnf4": "/usr/bin/dnf", "dnf5": "/usr/bi
 _DISK_MIB = 14000
 
 
+def machine(name: str) -> os_release.OsRelease:
+    """Read an os-release by name, with the /etc/debian_version that is beside it."""
+    beside = HERE / "os-release" / f"{name}.debian_version"
+    text = (HERE / "os-release" / name).read_text()
+    return os_release.parse(text, beside.read_text() if beside.exists() else "")
+
+
 def facts(case: dict[str, Any]) -> Facts:
     """Build the facts of a case: its os-release by name, and what differs from a bare x86_64 host with 4 GiB."""
     given = case.get("facts", {})
     return Facts(
-        os=os_release.parse((HERE / "os-release" / case["os-release"]).read_text()),
+        os=machine(case["os-release"]),
         arch=given.get("arch", "x86_64"),
         kernel=given.get("kernel", "6.1.0-1.x86_64"),
         glibc=given.get("glibc", "2.34"),
@@ -50,30 +57,30 @@ def facts(case: dict[str, Any]) -> Facts:
 
 def outcome(case: dict[str, Any]) -> dict[str, Any]:
     """Plan a case and return what it comes to, as plain data."""
-    machine = facts(case)
+    host = facts(case)
     try:
-        match = distros.match(machine.os)
+        match = distros.match(host.os)
         release = match.release
         found: dict[str, Any] = {"release": release.name, "by": match.by, "listed": match.listed}
         if release.refuse:
             return found | {"refuse": release.refuse}
-        choice = gpu.choose(case.get("accelerator", "auto"), machine.gpus, machine.driver)
+        choice = gpu.choose(case.get("accelerator", "auto"), host.gpus, host.driver, recipe=release.nvidia is not None)
         found |= {"torch": choice.build, "reason": choice.problem or choice.reason}
-        source = plan.python(release, machine)
+        source = plan.python(release, host)
         found["python"] = source.path or (source.source if source.source == "managed" else source.candidates[0].command)
-        manager = plan.manager(release, machine)
-        wanted = plan.wanted(release, machine, gpu=choice.build != "cpu", asked=case.get("asked", []))
+        manager = plan.manager(release, host)
+        wanted = plan.wanted(release, host, gpu=choice.build != "cpu", asked=case.get("asked", []))
         steps = plan.plan(manager, *wanted, python=source.candidates)
         found["commands"] = [line for step in steps for line in _lines(step, "")]
         if choice.driver_needed and release.nvidia:
-            driver = nvidia.plan(manager, release.nvidia, machine)
+            driver = nvidia.plan(manager, release.nvidia, host)
             found["driver"] = [line for step in driver for line in _lines(step, "")]
         if release.ec2 and "image" in case:
             image = release.ec2.image
             found["image"] = [release.ec2.user, image.ssm_for(case["image"]), image.name_for(case["image"])]
     except BootstrapError as error:
         return {"error": str(error)}
-    found["swap"] = swap.decide(machine).mib
+    found["swap"] = swap.decide(host).mib
     return found
 
 

@@ -136,8 +136,7 @@ class TestTorch:
 
 
 def planned(facts: Facts = HOST, present: Present = Present(), **options: object) -> plan.Plan:  # noqa: B008  (frozen)
-    release = distros.match(facts.os).release
-    return plan.make(facts, release, Options(**options), present)  # type: ignore[arg-type]  # as the test says
+    return plan.make(facts, distros.match(facts.os), Options(**options), present)  # type: ignore[arg-type]  # as the test says
 
 
 def test_a_host_that_has_everything_gets_only_the_stack() -> None:

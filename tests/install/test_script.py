@@ -17,15 +17,13 @@ from pathlib import Path
 import click
 import pytest
 
-from bootstrap import distros, resources
-from bootstrap.errors import UnsupportedSystemError, UsageError
+from bootstrap import resources
+from bootstrap.errors import UsageError
 from bootstrap.install import dist, shell_block
 from bootstrap.install.execute import OURS
-from bootstrap.system import os_release
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPT = CHECKOUT / "bootstrap.sh"
-CAPTURES = sorted(path for path in (CHECKOUT / "tests" / "distros" / "os-release").iterdir() if path.suffix == "")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -154,24 +152,6 @@ def test_a_dry_run_shows_the_phases_and_touches_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "virtual environment" in done.stdout
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.name)
-def test_the_script_knows_a_system_for_what_python_knows_it(capture: Path) -> None:
-    """The script and `distros.match` read the same file: they must come to the same release."""
-    release = os_release.parse(capture.read_text())
-    setup = f"""
-    os_release() {{ (unset "$1"; . {capture}; printf '%s' "${{!1-}}") }}
-    DISTRO=''; find_distro && printf '%s|%s|%s' "$MANAGER" "$RELEASE" "$REFUSE"
-    """
-    found = functions(setup)
-    try:
-        match = distros.match(release)
-    except UnsupportedSystemError:
-        assert found.returncode != 0
-        return
-    refuse = match.release.refuse or ""
-    assert found.stdout == f"{match.release.manager}|{match.release.version}|{refuse}", found.stderr
 
 
 def test_the_block_is_fresh() -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
+import yaml
 
 from bootstrap import distros
+from tests.distros import planning
 from tests.lab import recipe
 
 if TYPE_CHECKING:
@@ -46,6 +48,19 @@ the lab's Fedora repository: it takes their options, reads the repositories, and
 repository and of an unknown package is in `tests/distros/outputs/dnf5-*`. It installed the packages, but ended with
 code 1 ("Createrepo_c process exited with code 255"); whether that is Debian's build alone is not known. Not proven
 with it: an install from end to end, waiting for its lock, the driver recipe.
+"""
+
+_DERIVATIVES = """
+## Derivatives
+
+A derivative's version says nothing of the release that it is built on. That comes from what its os-release says of
+its base (`UBUNTU_CODENAME`, `DEBIAN_CODENAME`, `VERSION_CODENAME`, `PLATFORM_ID`, `DEBIAN_VERSION_FULL`) or from
+`/etc/debian_version`, looked up in the `marks` of `distros/*.yml`. Where nothing tells, and for a version that no
+release names, what it is taken for is a guess, and called so: packages are installed by their names, no repository is
+added, no driver is installed. A recipe that enables repositories by their ids is for the distro alone, not for its
+derivatives. `--omit-dependency-installation` installs on what is refused here, if its glibc will do.
+
+These are planner cases (`tests/distros/derivatives.yml`); none was run.
 """
 
 _TAIL = """
@@ -82,7 +97,7 @@ def record(host: str, what: str, seconds: dict[str, float]) -> None:
 def page() -> str:
     """Return the page."""
     runs: dict[str, dict[str, Any]] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    return "\n".join([_HEAD, *_lab_table(runs), "", *_table(runs), *_recipes(), _TAIL]).rstrip() + "\n"
+    return "\n".join([_HEAD, *_lab_table(runs), "", *_table(runs), *_derivatives(), *_recipes(), _TAIL]).rstrip() + "\n"
 
 
 def _lab_table(runs: dict[str, dict[str, Any]]) -> list[str]:
@@ -127,6 +142,21 @@ def _table(runs: dict[str, dict[str, Any]]) -> list[str]:
             source = ("SSM, else " if ec2.image.ssm else "") + f"`{ec2.image.name}`" if ec2 else ""
             where = f"{ec2.user}, {source}, {ec2.billing}" if ec2 and not release.refuse else "–"
             lines.append(f"| {name} | {release.manager} | {pythons} | {status} | {where.replace('|', ' ')} |")
+    return lines
+
+
+def _derivatives() -> list[str]:
+    lines = [_DERIVATIVES, "| case | calls itself | taken for | NVIDIA driver recipe |", "|---|---|---|---|"]
+    for name, case in yaml.safe_load((planning.HERE / "derivatives.yml").read_text()).items():
+        pretty = planning.machine(name).pretty
+        if "refused" in case:
+            lines.append(f"| {name} | {pretty} | refused: {case['refused']} | – |")
+        else:
+            base = distros.find(case["base"])
+            taken = f"{base.title} {base.version}{', a guess' if case['guess'] else ''}"
+            lines.append(
+                f"| {name} | {pretty} | {taken} | {'that of ' + case['driver'] if case['driver'] else 'none'} |"
+            )
     return lines
 
 
