@@ -770,7 +770,12 @@ fetch_uv() {
         logged 120 env PATH=$path python3 -m zipfile -e "$(echo "$1"/uv-*.whl)" "$1" && chmod 755 "$1"/uv-*.data/scripts/uv
 }
 
-registration() { sed "s/{version}/$(os_release VERSION_ID)/; s/{arch}/$(uname -m)/" <<<"$REGISTRATION"; }
+registration() {
+    local version arch text
+    version=$(os_release VERSION_ID) arch=$(uname -m)
+    text=${REGISTRATION//'{version}'/$version}
+    echo "${text//'{arch}'/$arch}"
+}
 
 # One line: what failed, and what to do about it.
 give_up_on_packages() {
