@@ -174,6 +174,8 @@ def test_a_file_that_is_not_as_it_should_be_is_read_alike(tmp_path: Path, text: 
 @pytest.mark.parametrize(("text", "words"), [
     ("ID=ubuntu\nPRETTY_NAME=Ubuntu\nVERSION_CODENAME=jammy\n", "This is Ubuntu 22.04"),
     ("ID=ubuntu\nPRETTY_NAME=Ubuntu\n", "Ubuntu is taken for Ubuntu 24.04, which is a guess"),
+    ("ID=ubuntu\nNAME=Unnamed\nPRETTY_NAME=\n", "Unnamed is taken for Ubuntu 24.04, which is a guess"),
+    ("ID=ubuntu\n", "Linux is taken for Ubuntu 24.04, which is a guess"),
     ("ID=ubuntu\nPRETTY_NAME=Ubuntu\nVERSION_ID=25.10\n", "Ubuntu is taken for Ubuntu 24.04, which is a guess"),
 ])  # fmt: skip
 def test_without_a_version_that_is_known(tmp_path: Path, text: str, words: str) -> None:
