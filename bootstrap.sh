@@ -294,6 +294,12 @@ os_release() {
     printf '%s' "$value"
 }
 
+# What the system calls itself.
+pretty_name() {
+    local name
+    for name in "$(os_release PRETTY_NAME)" "$(os_release NAME)" Linux; do [ -z "$name" ] || { printf '%s' "$name"; return; }; done
+}
+
 # Prints what may tell the release that a derivative is built on, most certain first, a word a line.
 base_marks() {
     local version platform
@@ -388,13 +394,15 @@ guessed_row() { # VERSION
         [ -z "$default" ] || fallback=$row
         [[ "$1" != [0-9]* ]] || older "$1" "$release" || nearest=$row
     done
-    [[ "$1" != [0-9]* ]] || [ -n "$nearest" ] || { [ -n "$codename" ] && [ -n "$marks" ] && [[ " $marks" != *" $codename="* ]]; } || return 1
+    if [[ "$1" == [0-9]* ]] && [ -z "$nearest" ]; then
+        [ -n "$codename" ] && [ -n "$marks" ] && [[ " $marks" != *" $codename="* ]] || return 1
+    fi
     echo "${nearest:-$fallback}"
 }
 
 find_release() { # VERSION ID|ID_LIKE
     local row pretty title
-    pretty=$(os_release PRETTY_NAME)
+    pretty=$(pretty_name)
     DISTRO=${ROWS[0]##*|} GUESS=''
     row=$(fitting_row "$1" || rolling_row) || { GUESS=yes; row=$(guessed_row "$1"); } || return 1
     IFS='|' read -r _ RELEASE _ MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE title <<<"$row"
@@ -432,7 +440,7 @@ list_packages() {
 
 unsupported() { # WHY
     say "bootstrap.sh: $1" >&2
-    say "For a report: $(os_release PRETTY_NAME) (ID=$(os_release ID) ID_LIKE=$(os_release ID_LIKE) VERSION_ID=$(os_release VERSION_ID) VARIANT_ID=$(os_release VARIANT_ID)), $(uname -sr), $(uname -m), libc: $(libc), package managers: $(for name in apt-get dnf yum zypper apk pacman emerge nix xbps-install; do ! have "$name" || printf '%s ' "$name"; done)" >&2
+    say "For a report: $(pretty_name) (ID=$(os_release ID) ID_LIKE=$(os_release ID_LIKE) VERSION_ID=$(os_release VERSION_ID) VARIANT_ID=$(os_release VARIANT_ID)), $(uname -sr), $(uname -m), libc: $(libc), package managers: $(for name in apt-get dnf yum zypper apk pacman emerge nix xbps-install; do ! have "$name" || printf '%s ' "$name"; done)" >&2
     list_packages >&2
     say "With those installed: bootstrap.sh --omit-dependency-installation" >&2
     exit 3
@@ -776,7 +784,12 @@ fetch_uv() {
         logged 120 env PATH=$path python3 -m zipfile -e "$(echo "$1"/uv-*.whl)" "$1" && chmod 755 "$1"/uv-*.data/scripts/uv
 }
 
-registration() { sed "s/{version}/$(os_release VERSION_ID)/; s/{arch}/$(uname -m)/" <<<"$REGISTRATION"; }
+registration() {
+    local version arch text
+    version=$(os_release VERSION_ID) arch=$(uname -m)
+    text=${REGISTRATION//'{version}'/$version}
+    echo "${text//'{arch}'/$arch}"
+}
 
 # One line: what failed, and what to do about it.
 give_up_on_packages() {
@@ -983,7 +996,7 @@ parse() {
 # Everything that can be known without touching anything.
 look() {
     check_source
-    if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(os_release PRETTY_NAME) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
+    if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(pretty_name) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
     preflight
     if [ -z "$OMIT" ] && ! manager_command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
 }
@@ -1011,7 +1024,7 @@ main() {
     look
     [ -z "$OMIT" ] || python_by_hand
     begin
-    say "charrnn-bootstrap on $(os_release PRETTY_NAME), $(uname -m), into $PREFIX"
+    say "charrnn-bootstrap on $(pretty_name), $(uname -m), into $PREFIX"
     [ -z "$GUESS" ] || warn "$TAKEN_FOR: packages by their names only; no other repository is added, and no driver"
     fetch_source
     if [ -n "$OMIT" ]; then omitted_packages; else packages; fi

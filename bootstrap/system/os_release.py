@@ -50,7 +50,7 @@ def parse(text: str, debian_version: str = "") -> OsRelease:
         key, equals, raw = line.strip().partition("=")
         if equals and key.isidentifier():
             values[key] = _value(raw)
-    name = values.get("NAME", "Linux")
+    name = values.get("NAME") or "Linux"
     return OsRelease(
         id=values.get("ID", "linux").lower(),
         id_like=tuple(values.get("ID_LIKE", "").lower().split()),
@@ -58,7 +58,7 @@ def parse(text: str, debian_version: str = "") -> OsRelease:
         variant_id=values.get("VARIANT_ID", "").lower(),
         ostree=bool(values.get("OSTREE_VERSION")),
         name=name,
-        pretty=values.get("PRETTY_NAME", name),
+        pretty=values.get("PRETTY_NAME") or name,
         codename=values.get("VERSION_CODENAME", ""),
         marks=_marks(values, debian_version),
     )

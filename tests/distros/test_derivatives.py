@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +34,7 @@ MANAGERS = {"apt": "/usr/bin/apt-get", "dnf4": "/usr/bin/dnf", "zypper": "/usr/b
 THIRD_PARTY = ("developer.download.nvidia.com", "epel", "SUSEConnect")
 
 
-def below(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def below(root: Path, script: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a script that has the functions of bootstrap.sh, whose files of the system lie below a root folder."""
     functions = "\n".join((resources.root() / "bootstrap.sh").read_text().splitlines()[:-1])
     for name in ("/etc/os-release", "/usr/lib/os-release", "/etc/debian_version"):
@@ -41,8 +43,8 @@ def below(root: Path, script: str, *arguments: str) -> subprocess.CompletedProce
         "LOG='' OMIT='' FIRST='' PREFIX=/nowhere SOURCE=. DISTRO='' MANAGER='' REGISTRATION='' GUESS='' TAKEN_FOR=''"
     )
     return subprocess.run(
-        ["bash", "-c", f"{functions}\n{setup}\n{script}", "bash", *arguments],
-        capture_output=True, text=True, check=False, cwd=root,
+        ["bash", "-c", f"{functions}\n{setup}\n{script}"],
+        capture_output=True, text=True, check=False, cwd=cwd or root,
     )  # fmt: skip
 
 
@@ -76,20 +78,20 @@ def test_there_are_enough_derivatives() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_a_derivative_is_taken_for(name: str) -> None:
-    case, os = CASES[name], planning.machine(name)
+    case, system = CASES[name], planning.machine(name)
     if "refused" in case and "base" not in case:
         with pytest.raises(UnsupportedSystemError, match=case["refused"]):
-            distros.match(os)
+            distros.match(system)
         return
-    match = distros.match(os)
+    match = distros.match(system)
     assert match.release.name == case["base"]
     if "refused" in case:
         assert case["refused"] in str(match.release.refuse)
         return
     assert list(match.release.python[0].packages) == case["python"]
     assert match.listed is not case["guess"]
-    assert ("which is a guess" in match.words(os.pretty)) is case["guess"]
-    facts = host(os, match)
+    assert ("which is a guess" in match.words(system.pretty)) is case["guess"]
+    facts = host(system, match)
     if match.release.nvidia is None:
         assert case["driver"] is None
         return
@@ -99,25 +101,26 @@ def test_what_a_derivative_is_taken_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.get("guess")])
 def test_a_guess_brings_packages_by_name_and_nothing_else(name: str) -> None:
-    os = planning.machine(name)
-    match = distros.match(os)
-    made = plan.make(host(os, match), match, Options(), Present())
+    system = planning.machine(name)
+    match = distros.match(system)
+    made = plan.make(host(system, match), match, Options(), Present())
     assert "none can be installed here" in made.torch.reason
+    assert made.distro == match.words(system.pretty)
     assert made.packages
     told = json.dumps(made.to_json()) + str(match.release.registration)
     assert not any(word in told for word in THIRD_PARTY), told
     with pytest.raises(UnsupportedSystemError, match="which is a guess"):
-        plan.make(host(os, match), match, Options(accelerator="cuda"), Present())
+        plan.make(host(system, match), match, Options(accelerator="cuda"), Present())
 
 
-@pytest.mark.parametrize("os", [
+@pytest.mark.parametrize("system", [
     OsRelease(id="ubuntu", version_id="28.04"),
     OsRelease(id="rhel", version_id="11.0"),
     OsRelease(id="sles", version_id="17.0"),
     OsRelease(id="sles-copy", id_like=("sles",), version_id="15.7"),
 ])  # fmt: skip
-def test_a_version_that_is_not_known_is_a_guess_as_well(os: OsRelease) -> None:
-    match = distros.match(os)
+def test_a_version_that_is_not_known_is_a_guess_as_well(system: OsRelease) -> None:
+    match = distros.match(system)
     assert not match.listed
     assert match.release.nvidia is None
     assert match.release.registration is None
@@ -125,18 +128,18 @@ def test_a_version_that_is_not_known_is_a_guess_as_well(os: OsRelease) -> None:
 
 @pytest.mark.parametrize("name", [path.name for path in CAPTURES])
 def test_the_script_takes_a_system_for_what_python_takes_it(tmp_path: Path, name: str) -> None:
-    os = capture(tmp_path, name)
+    system = capture(tmp_path, name)
     told = below(
         tmp_path, 'find_distro || exit 3; printf \'%s\\n\' "$TAKEN_FOR" "$MANAGER|$RELEASE|$REFUSE|$REGISTRATION"'
     )
     try:
-        match = distros.match(os)
+        match = distros.match(system)
     except UnsupportedSystemError:
         assert told.returncode == 3
         return
     release = match.release
     line = f"{release.manager}|{release.version}|{release.refuse or ''}|{release.registration or ''}"
-    assert told.stdout.splitlines() == [match.words(os.pretty), line], told.stderr
+    assert told.stdout.splitlines() == [match.words(system.pretty), line], told.stderr
 
 
 def test_the_script_says_that_it_guesses(tmp_path: Path) -> None:
@@ -163,19 +166,21 @@ MALFORMED = {
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("place", ["etc/os-release", "usr/lib/os-release"])
 def test_a_file_that_is_not_as_it_should_be_is_read_alike(tmp_path: Path, text: str, place: str) -> None:
-    os = machine(tmp_path, text, name=place)
-    assert distros.match(os).words(os.pretty) == "Mint 21 is built on Ubuntu 22.04"
+    system = machine(tmp_path, text, name=place)
+    assert distros.match(system).words(system.pretty) == "Mint 21 is built on Ubuntu 22.04"
     assert below(tmp_path, 'find_distro; echo "$TAKEN_FOR"').stdout == "Mint 21 is built on Ubuntu 22.04\n"
 
 
 @pytest.mark.parametrize(("text", "words"), [
     ("ID=ubuntu\nPRETTY_NAME=Ubuntu\nVERSION_CODENAME=jammy\n", "This is Ubuntu 22.04"),
     ("ID=ubuntu\nPRETTY_NAME=Ubuntu\n", "Ubuntu is taken for Ubuntu 24.04, which is a guess"),
+    ("ID=ubuntu\nNAME=Unnamed\nPRETTY_NAME=\n", "Unnamed is taken for Ubuntu 24.04, which is a guess"),
+    ("ID=ubuntu\n", "Linux is taken for Ubuntu 24.04, which is a guess"),
     ("ID=ubuntu\nPRETTY_NAME=Ubuntu\nVERSION_ID=25.10\n", "Ubuntu is taken for Ubuntu 24.04, which is a guess"),
 ])  # fmt: skip
 def test_without_a_version_that_is_known(tmp_path: Path, text: str, words: str) -> None:
-    os = machine(tmp_path, text)
-    assert distros.match(os).words(os.pretty) == words
+    system = machine(tmp_path, text)
+    assert distros.match(system).words(system.pretty) == words
     assert below(tmp_path, 'find_distro; echo "$TAKEN_FOR"').stdout == f"{words}\n"
 
 
@@ -191,18 +196,24 @@ COMMANDS = ["$(touch marker)", "`touch marker`", '"$(touch marker)"', "x; touch 
 @pytest.mark.parametrize("value", COMMANDS)
 def test_nothing_in_the_file_is_ever_run(tmp_path: Path, value: str) -> None:
     text = f"NAME={value}\nID=ubuntu\nVERSION_ID=24.04\nPRETTY_NAME={value}\nVARIANT_ID={value}\ntouch marker\n"
-    os = machine(tmp_path, text)
+    system = machine(tmp_path, text)
     told = below(tmp_path, 'find_distro; echo "$TAKEN_FOR"; HANDOVER=(); show_plan; os_release NAME')
     assert told.stdout.startswith("This is Ubuntu 24.04\n"), told.stderr
-    assert told.stdout.endswith(f"\n{os.name}")
-    assert os.name == value.strip('"')
+    assert told.stdout.endswith(f"\n{system.name}")
+    assert system.name == value.strip('"')
     assert not (tmp_path / "marker").exists()
 
 
+def test_a_version_is_no_command_of_sed_either(tmp_path: Path) -> None:
+    machine(tmp_path, 'ID=sles\nVERSION_ID="15.7/e;#"\n')
+    told = below(tmp_path, "REGISTRATION='SUSEConnect -p sle-module-python3/{version}/{arch}'; registration")
+    assert told.stdout == f"SUSEConnect -p sle-module-python3/15.7/e;#/{os.uname().machine}\n"
+
+
 def test_the_file_of_another_shell_keeps_its_escapes(tmp_path: Path) -> None:
-    os = machine(tmp_path, r'NAME="a \"b\" \$c \\ \d"' + "\n")
-    assert os.name == r'a "b" $c \ \d'
-    assert below(tmp_path, "os_release NAME").stdout == os.name
+    system = machine(tmp_path, r'NAME="a \"b\" \$c \\ \d"' + "\n")
+    assert system.name == r'a "b" $c \ \d'
+    assert below(tmp_path, "os_release NAME").stdout == system.name
 
 
 def test_parrot_is_not_an_old_debian() -> None:
@@ -212,3 +223,67 @@ def test_parrot_is_not_an_old_debian() -> None:
     for codename in ("", "buster"):
         with pytest.raises(UnsupportedSystemError, match="older than anything"):
             distros.match(replace(parrot, codename=codename))
+
+
+FIELDS = {
+    "ID": (
+        "ubuntu",
+        "debian",
+        "rhel",
+        "fedora",
+        "centos",
+        "sles",
+        "opensuse-tumbleweed",
+        "amzn",
+        "pop",
+        "Mint",
+        "arch",
+    ),
+    "VERSION_ID": ("8", "9.6", "22.04", "25.10", "28.04", "12", "11", "6.2", "15.5", "15.7", "42", "2023", "v1", ""),
+    "UBUNTU_CODENAME": ("jammy", "noble", "focal", "unheard-of"),
+    "DEBIAN_CODENAME": ("bookworm", "trixie", "buster"),
+    "VERSION_CODENAME": ("jammy", "bookworm", "lory", "kali-rolling", "forky", ""),
+    "PLATFORM_ID": ("platform:el8", "platform:el9", "platform:f42", "platform:f40", "platform:al8", "el10"),
+    "VARIANT_ID": ("silverblue", "kde", "transactional", "CoreOS"),
+    "OSTREE_VERSION": ("43.1", ""),
+    "DEBIAN_VERSION_FULL": ("13.5", "12.1"),
+}
+
+
+def generated(number: int) -> tuple[str, str]:
+    """Return an os-release that no distro has, and a /etc/debian_version."""
+    chance = random.Random(number)
+    likes = " ".join(chance.sample(FIELDS["ID"], chance.randint(0, 3)))
+    lines = [f"PRETTY_NAME='Case {number}'", f'ID_LIKE="{likes}"']
+    for key, values in FIELDS.items():
+        if key in ("ID", "VERSION_ID") or chance.random() < 0.35:
+            quote = chance.choice(["", "'", '"'])
+            lines.append(f"{key}={quote}{chance.choice(values)}{quote}")
+    chance.shuffle(lines)
+    return chance.choice(["\n", "\r\n"]).join(lines), chance.choice(["", "12.5\n", "trixie/sid\n", "6.4\n"])
+
+
+def test_bash_and_python_decide_alike_whatever_a_file_says(tmp_path: Path) -> None:
+    wanted = []
+    for number in range(100):
+        root = tmp_path / str(number)
+        root.mkdir()
+        system = machine(root, *generated(number))
+        try:
+            match = distros.match(system)
+        except UnsupportedSystemError:
+            wanted.append(f"{number} unknown")
+            continue
+        release = match.release
+        words = (match.words(system.pretty), release.manager, release.refuse or "", release.registration or "")
+        wanted.append(f"{number} {'|'.join(words)}")
+    told = below(
+        Path("$ROOT"),
+        "for ROOT in {0..99}; do "
+        'if find_distro; then echo "$ROOT $TAKEN_FOR|$MANAGER|$REFUSE|$REGISTRATION"; '
+        'else echo "$ROOT unknown"; fi; done',
+        cwd=tmp_path,
+    )
+    assert told.stdout.splitlines() == wanted, told.stderr
+    assert 10 < sum("unknown" in line for line in wanted) < 60
+    assert 10 < sum("a guess" in line for line in wanted) < 60
