@@ -185,8 +185,11 @@ def execute(
     """
 
     def tell(text: str) -> None:
-        with contextlib.suppress(Exception):  # from a signal handler, print may even refuse to be called again
-            say(text)
+        with contextlib.suppress(Exception):
+            try:
+                say(text)
+            except RuntimeError:  # a signal came in the middle of a write, and this is its handler
+                os.write(2, f"{text}\n".encode())
 
     board = Board([Row(host.name, host.distro) for host in plan.hosts])
     try:

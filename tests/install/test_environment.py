@@ -35,6 +35,8 @@ STARTS = {
 OF_OURS = {
     "bootstrap/hosts/local.py:run": "begins with plain(), or with what a user's commands get",
     "bootstrap/launch/hosts.py:replace_with": "becomes the user's own ssh",
+    "bootstrap/hosts/ssh_config.py:_run": "the user's own ssh, whose configuration may name any variable; in English",
+    "bootstrap/hosts/proxy.py:__init__": "the user's own ProxyCommand, as ssh would run it",
     "bootstrap/commands/logs.py:command": "becomes tail, whose words are the user's to read",
     "charrnn/downloads.py:_run": "its callers say plain()",
     "charrnn/benchmark.py:_run_once": "this program again, under the same conditions",

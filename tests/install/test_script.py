@@ -243,7 +243,7 @@ def test_a_sources_password_is_used_and_not_told(tool: str, given: str, used: st
         server.shutdown()
     assert done.returncode == 5
     assert f"cannot download {source.replace(f'{given}@', '')}: " in done.stderr
-    assert asked[-1] == "Basic " + base64.b64encode(used.encode()).decode()
+    assert "Basic " + base64.b64encode(used.encode()).decode() in asked  # some ask once more without it
     told = done.stdout + done.stderr + (tmp_path / "log").read_text()
     assert "404" in told
     assert given not in told

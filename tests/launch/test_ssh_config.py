@@ -398,7 +398,7 @@ def test_the_verb_shows_the_way_of_an_account_with_its_own_names(there: tuple[Ho
     arguments = ["launch", "--provider", "inventory", "--hosts", "hosts.yml", "--dry-run", "-v"]
     done = subprocess.run(
         [*at_home(tmp_path), COMMAND, *arguments],
-        env={"HOME": "/nowhere", "PATH": os.environ["PATH"], "XDG_DATA_HOME": str(tmp_path / "data")},
+        env={"HOME": str(tmp_path / "nowhere"), "PATH": os.environ["PATH"], "XDG_DATA_HOME": str(tmp_path / "data")},
         cwd=tmp_path,
         capture_output=True,
         text=True,
