@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 def words(error: BaseException) -> str:
     """Return one line for an error that nobody foresaw."""
-    return "bug: " + " ".join(traceback.format_exception_only(error)[-1].split())
+    return "bug: " + _text(" ".join(traceback.format_exception_only(error)[-1].split()))
+
+
+def _text(said: str) -> str:
+    """Return what can be written anywhere: a file name in an error may hold bytes that are no text."""
+    return said.encode(errors="backslashreplace").decode()
 
 
 def default_path() -> Path:
@@ -32,7 +37,7 @@ class BugLog:
     def record(self, error: BaseException) -> str:
         """Append the traceback of an error, and return the line that tells of it. Raises nothing."""
         line = words(error)
-        text = "".join(traceback.format_exception(error))
+        text = _text("".join(traceback.format_exception(error)))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

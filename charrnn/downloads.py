@@ -7,7 +7,6 @@ import hashlib
 import importlib.util
 import os
 import re
-import shlex
 import shutil
 import ssl
 import subprocess
@@ -82,7 +81,7 @@ def pip_files(environ: Mapping[str, str], prefix: Path) -> list[Path]:
 
 def uv_variables(settings: Mapping[str, str]) -> dict[str, str]:
     """The same places as uv's environment variables: a URL may hold a password, and everybody can list arguments."""
-    words = {key: shlex.split(value) for key, value in settings.items() if key in _LISTS}
+    words = {key: value.split() for key, value in settings.items() if key in _LISTS}
     variables = {
         "UV_FIND_LINKS": ",".join(map(_without_comma, words.get("find-links", []))),
         "UV_INSECURE_HOST": " ".join(words.get("trusted-host", [])),

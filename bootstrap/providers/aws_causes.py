@@ -97,7 +97,7 @@ _CASES = (
     Case(
         boto.ProxyConnectionError,
         "settings",
-        lambda error, *_: f"{error.kwargs['proxy_url'].removeprefix('http://')} is a SOCKS proxy, and boto3 takes none",
+        lambda error, *_: f"{_socks(error.kwargs['proxy_url'])} is a SOCKS proxy, and boto3 takes none",
         lambda *_: "set HTTPS_PROXY to an HTTP proxy",
         fits=lambda error, *_: "://socks" in error.kwargs["proxy_url"],
     ),
@@ -186,6 +186,12 @@ def _lineno(error: boto.ConfigParseError) -> str:
     errors = getattr(cause, "errors", None)
     line = getattr(cause, "lineno", None) or (errors[0][0] if errors else None)
     return f", line {line}" if line else ""
+
+
+def _socks(url: str) -> str:
+    """Return the proxy that boto3 wrote as http://socks5://…, without its password: boto3 hides only an HTTP one's."""
+    scheme, _, place = url.removeprefix("http://").partition("://")
+    return f"{scheme}://{place.rpartition('@')[2]}"
 
 
 def _last(said: dict[str, Any]) -> str:

@@ -317,6 +317,7 @@ def test_pip_s_settings_become_uv_s(tmp_path: Path) -> None:
         "HTTP_PROXY": "http://p:1",
     }
     assert uv_variables({"no-index": "1", "index-url": "https://a"}) == {}
+    assert uv_variables({"find-links": "/bob's /x"}) == {"UV_FIND_LINKS": "/bob's,/x"}, "pip knows no quotes"
 
 
 def test_where_pip_s_settings_are_read(tmp_path: Path) -> None:

@@ -262,15 +262,27 @@ def test_a_setting_that_cannot_work_is_named_at_once(
         server.server_close()
 
 
-def test_the_password_of_a_proxy_is_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("proxy", "kind"),
+    [
+        ("http://me:hunter2@127.0.0.1:9", "network"),
+        ("socks5://me:hunter2@127.0.0.1:9", "settings"),
+        ("socks5h://me:hunter2@127.0.0.1:9", "settings"),
+        ("http://me:hunter2/x@127.0.0.1:9", "settings"),
+    ],
+)
+def test_the_password_of_a_proxy_is_not_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, kind: str
+) -> None:
     from bootstrap.providers.patience import Patience
 
-    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@127.0.0.1:9")
-    aws = Aws("us-east-1", patience=Patience(stopped=lambda: True))
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    said: list[str] = []
+    aws = Aws("us-east-1", patience=Patience(stopped=lambda: True, say=said.append))
     with pytest.raises(AwsError, match="proxy") as caught:
         aws.ask("DescribeRegions", aws.ec2.describe_regions)
-    assert caught.value.kind == "network"
-    assert "hunter2" not in str(caught.value)
+    assert caught.value.kind == kind
+    assert "hunter2" not in f"{caught.value} {said}"
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
