@@ -1,12 +1,14 @@
 """Following one command on an SSH channel: both streams, line by line, to its end or to its time limit.
 
 sshd runs a command by the user's login shell, whose start-up file may print (`~/.bashrc` with an `echo`). So a command
-is sent wrapped: a mark on both streams, then the command. What came before the mark is not the command's.
+is sent wrapped: a mark on both streams, then the command. What came before the mark is not the command's. The login
+shell may be none of POSIX's (tcsh, fish), so it is given one line that all of them read alike; `sh` runs the command.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 import secrets
 import selectors
 import shlex
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 
 _LOOK = 1.0  # seconds between looks at whether the connection still stands
 _GRACE = 2.0  # seconds for the last output after the exit code came; a daemon may hold the streams for ever
+_SHELL = 30.0  # seconds that a login shell has until it runs a command; only a command that waits longer tells of it
 _MOST_BEFORE = 65536  # characters before a mark that are kept; an endless start-up file fills no memory
 
-_MARKED = 'echo "$0"; echo "$0" >&2; exec "$@"'
+_RUN = 'eval "$(printf %b "$1")"'
+_MARKED = 'echo "$0"; echo "$0" >&2; exec '
+_READ_OTHERWISE = re.compile(r"[\\\n!']")  # in single quotes: tcsh takes no line end and expands `!`, fish reads `\\`
 # SFTP's own program is where the distro keeps it: Debian, Fedora, SUSE and Arch, others.
 _SFTP = """
 for folder in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec; do
@@ -36,7 +41,7 @@ exit 127
 
 
 class NothingRanError(HostError):
-    """A command ended before it began: the login shell did something else. The message is what it said last."""
+    """The login shell did something else than run the command. The message, said of it, ends with its last words."""
 
 
 def new_mark() -> str:
@@ -46,12 +51,18 @@ def new_mark() -> str:
 
 def marked(mark: str, argv: Sequence[str]) -> str:
     """Return the text for sshd that runs a command behind a mark."""
-    return shlex.join(["sh", "-c", _MARKED, mark, *argv])
+    return _sent(mark, _MARKED + shlex.join(argv))
 
 
 def marked_sftp(mark: str) -> str:
     """Return the text for sshd that runs an SFTP server behind a mark."""
-    return shlex.join(["sh", "-c", _SFTP, mark])
+    return _sent(mark, _SFTP)
+
+
+def _sent(mark: str, script: str) -> str:
+    """Return the line that has any login shell run a script by `sh`, with the mark as its $0."""
+    written = _READ_OTHERWISE.sub(lambda found: f"\\0{ord(found.group()):03o}", script)
+    return shlex.join(["sh", "-c", _RUN, mark, written])
 
 
 def skip_to(channel: paramiko.Channel, mark: str) -> bool:
@@ -106,7 +117,7 @@ def follow(
 
     A command that runs past `timeout` seconds has exit code 124, and is told to end by its streams being closed.
     Raises EOFError when the connection breaks first; then a last line that was cut is not passed on. Raises
-    NothingRanError where the command never began.
+    NothingRanError where the command never began, unless it had little time for that.
     """
     begun = now()
     out, err = _Stream(on_line, mark), _Stream(on_line, mark)
@@ -124,6 +135,8 @@ def follow(
                     break
             left = _LOOK if timeout is None else timeout - (now() - begun)
             if left <= 0 and ended is None:
+                if not out.begun and now() - begun >= _SHELL:
+                    raise NothingRanError(f"ran no command within {timeout:.0f} s{_last(out, err, ': ')}")
                 return Result(TIMED_OUT, "".join(out.parts), "".join(err.parts), now() - begun)
             if not got:
                 selector.select(0.02 if sending.busy or ended is not None else min(_LOOK, left))
@@ -131,12 +144,17 @@ def follow(
     if code < 0 and not channel.eof_received:
         raise EOFError("the connection broke")
     if code >= 0 and not out.begun:
-        lines = [line.strip() for line in f"{out.before}\n{err.before}".splitlines() if line.strip()]
-        raise NothingRanError(lines[-1] if lines else f"exit code {code}")
+        raise NothingRanError(f"ended before a command ran: {_last(out, err) or f'exit code {code}'}")
     out.end()
     err.end()
     # A command that a signal ended has no code, and paramiko does not say which signal it was.
     return Result(code if code >= 0 else 128 + 9, "".join(out.parts), "".join(err.parts), now() - begun)
+
+
+def _last(out: _Stream, err: _Stream, lead: str = "") -> str:
+    """Return the last line that came before the mark, behind `lead`; nothing where there was none."""
+    lines = [line.strip() for line in f"{out.before}\n{err.before}".splitlines() if line.strip()]
+    return f"{lead}{lines[-1]}" if lines else ""
 
 
 class _Sender:

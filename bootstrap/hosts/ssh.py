@@ -117,7 +117,7 @@ class SSHHost:
             return follow(channel, mark, input or b"", timeout, on_line, now=self._now)
         except NothingRanError as error:
             remedy = "look at the start-up files and the shell of that user, and at what sshd lets it run"
-            message = f"{self.name}: the login shell of {self._user} ended before a command ran: {error}"
+            message = f"{self.name}: the login shell of {self._user} {error}"
             raise SSHError(message, kind="shell", remedy=remedy) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             self._drop()

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.channel import marked
+from bootstrap.hosts.connecting import Target
+from bootstrap.hosts.ssh import SSHHost
 from bootstrap.providers import keys
 from tests.launch.conftest import COMMAND
 
@@ -104,6 +111,41 @@ def test_a_login_shell_that_runs_nothing_is_named(host: MakeHost, ssh_key: Path,
     assert answer["failure"]["class"] == "shell"
     said = f"there: the login shell of {there.user} ended before a command ran: Maintenance until noon"
     assert answer["failure"]["message"] == said
+
+
+@pytest.mark.parametrize(
+    ("text", "last"), [("sleep 1000", ""), ("while echo Still waiting; do sleep 0.01; done", ": Still waiting")]
+)
+def test_a_login_shell_that_does_not_come_to_an_end_is_named(
+    host: MakeHost, ssh_key: Path, text: str, last: str
+) -> None:
+    key = keys.make()
+    there = host("rhel9", host_key=key.private)
+    start_up(there, text)
+    target = Target(there.addr, there.user, 22, ssh_key, (key.public,))
+    web = SSHHost("web", target, now=lambda: time.monotonic() * 60)  # a minute passes in a second
+    with pytest.raises(SSHError) as error:
+        web.run(["true"], timeout=60)
+    web.close()
+    assert error.value.kind == "shell"
+    assert error.value.message == f"web: the login shell of {there.user} ran no command within 60 s{last}"
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash", "zsh", "fish", "tcsh"])
+def test_every_login_shell_runs_what_it_is_sent(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    words = ["a b", "!!", "it's", r"back\slash\\n \0101", "two\nlines\n", '"$HOME" `id` $(id) ~ * %s', "ü", ""]
+    argv = ["sh", "-c", "if true; then\n  printf '%s|' \"$@\"\nelse\n  exit 3\nfi", "sh", *words]
+    done = subprocess.run([shell, "-c", marked("the-mark", argv)], capture_output=True, check=True)
+    assert done.stdout.decode() == "the-mark\n" + "".join(f"{word}|" for word in words)
+    assert done.stderr == b"the-mark\n"
+
+
+def test_a_command_is_sent_in_one_line_without_what_shells_read_otherwise() -> None:
+    """tcsh takes no line end in quotes and expands `!` there; fish takes a backslash before a backslash for one."""
+    sent = marked("mark", ["sh", "-c", "echo 'a!b'\n\\\\ \\'"])
+    assert not re.search(r"\n|!|\\\\|\\'", sent)
 
 
 def test_sftp_that_text_comes_before_and_that_cannot_be_had_otherwise_is_named(
