@@ -119,7 +119,8 @@ def _known(hop: Hop, host_keys: tuple[str, ...]) -> known_hosts.KnownHosts:
         try:
             return known_hosts.given(host_keys)
         except ValueError as error:
-            raise SSHError(f"{hop.name}: {error}", kind="host-key") from error
+            remedy = "write it as in known_hosts: host_key: ssh-ed25519 AAAA…"
+            raise SSHError(f"{hop.name}: {error}", kind="host-key", remedy=remedy) from error
     return known_hosts.read(*((hop.alias, 22) if hop.alias else (hop.host, hop.port)), hop.known_hosts)
 
 

@@ -169,6 +169,8 @@ class Job:
                 raise JobStoppedError("stopped")
             state = self._follow(min(left, _LOOK), take)
         if state.startswith("code "):
+            if not state[5:].isdigit():
+                raise JobLostError("its exit code was not written down: is the disk of the host full?")
             return Result(int(state[5:]), "\n".join(self._lines), "", self._now() - begun)
         if state == "rebooted":
             raise JobLostError("the host rebooted in the middle of it")

@@ -133,7 +133,11 @@ class SSHHost:
         bits = stat.S_IMODE(local.stat().st_mode) if mode is None else mode
 
         def copy(sftp: paramiko.SFTPClient) -> None:
-            sftp.put(str(local), part)
+            sftp.put(str(local), part, confirm=False)  # whether all arrived is told here, in words
+            arrived, whole = sftp.stat(part).st_size, local.stat().st_size
+            if arrived != whole:
+                message = f"cannot copy {local} to {self.name}:{remote}: {arrived} of {whole} bytes arrived"
+                raise TransferError(message, remedy="is the disk of the host full?")
             sftp.chmod(part, bits)
             sftp.posix_rename(part, str(remote))
 
@@ -176,6 +180,11 @@ class SSHHost:
             self._raise_if_closed()
         try:
             return open_it(self._transport())
+        except paramiko.ChannelException as error:  # the connection stands, and sshd says no
+            remedy = "look at MaxSessions in its sshd_config"
+            message = f"{self.name}: its sshd opens no session for {self._user}: {error.text}"
+            self._drop()
+            raise SSHError(message, kind="shell", remedy=remedy) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             self._drop()
             raise ConnectionLostError(f"{self.name}: the connection was lost") from error

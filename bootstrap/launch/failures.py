@@ -57,7 +57,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 _CODES = {137: "memory", 124: "timeout", 6: "memory"}
 _BY_CLASS = {name: remedy for name, _, remedy in _SIGNS} | {
     "timeout": "give the step more time in the playbook, or look at the host with --keep",
-    "script": "the last lines say what happened; --keep leaves the host there to look at",
+    "script": "the last lines say what happened; on EC2, --keep leaves the host there to look at",
     "lost": "the host rebooted or killed it: look at its console, or take a larger --instance-type",
 }
 _HERE = "look at the disk and the permissions of the machine that launches"

@@ -289,7 +289,8 @@ class _Interrupts:
         self.count += 1
         if self.count == 1:
             self._fleet.stop()
-            what = "hosts are asked to stop" if self._settings.keep else "stopping, and removing what was made"
+            stays = self._settings.keep or self._plan.provider != "ec2"
+            what = "hosts are asked to stop" if stays else "stopping, and removing what was made"
             self._say(f"Interrupted: {what}. Once more leaves at once.")
             return
         if self._plan.provider == "ec2":

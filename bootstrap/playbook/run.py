@@ -119,7 +119,11 @@ class Runner:
 
     def run(self, playbook: Playbook) -> None:
         """Do every step in order. Raises StepError, or another HostError, at the first that fails."""
-        home, boot, up = check(self.host, ["sh", "-c", _BEGIN, "sh", self._relative], timeout=60).split("\n")[:3]
+        made = self.host.run(["sh", "-c", _BEGIN, "sh", self._relative], timeout=60)
+        if not made.ok:
+            remedy = f"a run keeps its files in ~/{FOLDER} there: look at the user's home, and at its disk"
+            raise HostError(f"{self.host.name}: no folder can be made in the home: {made.tail}", remedy=remedy)
+        home, boot, up = made.stdout.split("\n")[:3]
         self.begun = boot, float(up)
         self._home = PurePosixPath(home)
         self._folder = self._home / self._relative

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from bootstrap.hosts import connecting
-from bootstrap.hosts.base import SSHError
+from bootstrap.hosts.base import SSHError, TransferError
 from bootstrap.hosts.connecting import Target
+from bootstrap.hosts.jobs import Job, JobLostError
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
@@ -307,6 +308,37 @@ def test_a_server_with_one_session_at_a_time(sshds: Sshds, ssh_key: Path, tmp_pa
     there.put(ssh_key, Path("/tmp/one-session"))
     there.get(Path("/tmp/one-session"), tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == ssh_key.read_bytes()
+    there.close()
+
+
+def test_a_server_that_opens_no_session(sshds: Sshds, ssh_key: Path) -> None:
+    authorize(sshds, ssh_key)
+    there = host(sshds, sshds.start("MaxSessions=0"), ssh_key)
+    with pytest.raises(SSHError, match=f"web: its sshd opens no session for {sshds.user}: ") as error:
+        there.run(["true"])
+    assert error.value.kind == "shell"
+    assert error.value.remedy == "look at MaxSessions in its sshd_config"
+
+
+@pytest.fixture
+def full(sshds: Sshds) -> Iterator[str]:
+    """A folder on a disk of the host on which only 64 KiB are left."""
+    sshds.host.run("mkdir -p /srv/full && mount -t tmpfs -o size=64k,mode=1777 tmpfs /srv/full")
+    yield "/srv/full"
+    sshds.host.run("umount -l /srv/full")
+
+
+def test_a_command_that_fills_the_disk_is_named(sshds: Sshds, port: int, ssh_key: Path, full: str) -> None:
+    """Its exit code cannot be written down then, nor can a file be copied there."""
+    authorize(sshds, ssh_key)
+    there = host(sshds, port, ssh_key)
+    job = Job(there, f"{full}/job")
+    job.start(f"cat /dev/zero >{full}/rest")
+    with pytest.raises(JobLostError, match="its exit code was not written down: is the disk of the host full"):
+        job.wait(60)
+    with pytest.raises(TransferError, match=rf"cannot copy .* to web:{full}/key: 0 of \d+ bytes arrived") as error:
+        there.put(ssh_key, Path(full) / "key")
+    assert error.value.remedy == "is the disk of the host full?"
     there.close()
 
 

@@ -113,6 +113,18 @@ def test_a_login_shell_that_runs_nothing_is_named(host: MakeHost, ssh_key: Path,
     assert answer["failure"]["message"] == said
 
 
+def test_a_home_that_cannot_be_written_is_named(host: MakeHost, ssh_key: Path, tmp_path: Path) -> None:
+    key = keys.make()
+    there = host("rhel9", host_key=key.private)
+    there.run(f"chown root /home/{there.user}")
+    code, answer = launched(there, key.public, ssh_key, tmp_path)
+    assert code == 11
+    message = answer["failure"]["message"]
+    assert message.startswith("there: no folder can be made in the home: mkdir: ")
+    assert message.endswith("Permission denied")
+    assert "~/.charrnn-bootstrap" in answer["failure"]["remedy"]
+
+
 @pytest.mark.parametrize(
     ("text", "last"), [("sleep 1000", ""), ("while echo Still waiting; do sleep 0.01; done", ": Still waiting")]
 )
