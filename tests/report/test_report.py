@@ -389,7 +389,11 @@ def test_the_newest_run_is_reported_unless_others_are_named(ledger: Ledger, call
         (["--by", "instance.typo"], 2, "no host has a fact 'instance.typo' to group by (did you mean instance.type"),
         (["--by", " , "], 2, "nothing to group by"),
         (["-o", "report.pdf"], 2, "what format is report.pdf?"),
-        (["-o", "/no-such-folder/report.html"], 1, "cannot write /no-such-folder/report.html: No such file or directory"),
+        (
+            ["-o", "/no-such-folder/report.html"],
+            1,
+            "cannot write /no-such-folder/report.html: No such file or directory",
+        ),
     ],
 )
 def test_mistakes_are_one_clear_line(

@@ -126,7 +126,8 @@ def test_packages_wait_for_the_end_of_the_first_boot(machine: MakeMachine) -> No
     bare = machine()
     stub = "printf '#!/bin/sh\\necho waited \"$@\"; exit 2\\n' >/usr/bin/cloud-init; chmod +x /usr/bin/cloud-init"
     bare.sh(f"mkdir -p /run/systemd/system; {stub}")
-    done = bare.run(["unshare", "--net", SCRIPT])  # it fails later: there is no network
+    offline = ["env", "CHARRNN_WAIT_SECONDS=3", "unshare", "--net", SCRIPT]
+    done = bare.run(offline)  # it fails later: there is no network
     assert done.returncode == 4
     assert "did not end well" not in done.stdout
     assert "waited status --wait" in bare.sh("cat /opt/charrnn/log/*.log")
