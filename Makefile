@@ -28,7 +28,7 @@ dist: $(VENV)/.complete ## Build what is to be served: make dist URL=https://exa
 
 docs: $(VENV)/.complete ## Write the generated parts of the documentation and of bootstrap.sh
 	$(BIN)/python -m bootstrap.install.shell_block --write
-	$(BIN)/python -m charrnn.flag_table >$(VENV)/flags.part
+	$(BIN)/python -m charrnn.options.docs >$(VENV)/flags.part
 	mv $(VENV)/flags.part docs/flags.md
 	$(BIN)/python -m bootstrap.build.reference --write
 	$(BIN)/python -m tests.lab.matrix --write

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.initialisation import initialise
-from charrnn.model import CharRNN, ModelConfig
+from charrnn.network.initialisation import initialise
+from charrnn.network.model import CharRNN, ModelConfig
 
 Array = NDArray[np.float64]
 RATE, DECAY, DECAY_AFTER, ALPHA, CLIP = 2e-3, 0.97, 10, 0.95, 5.0

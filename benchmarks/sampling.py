@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.sampling import Choice, Sampler
+from charrnn.network.model import CharRNN, ModelConfig
+from charrnn.sampling.generation import Choice, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ import resource, sys, torch
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from training_speed import PlainNetwork, plain_loop
-from charrnn.model import ModelConfig
+from charrnn.network.model import ModelConfig
 text = Path(sys.argv[2]).read_text()
 symbols = sorted(set(text))
 number = {symbol: i for i, symbol in enumerate(symbols)}

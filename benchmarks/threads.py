@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 
 from charrnn.benchmark import competing_load
-from charrnn.cpus import allowed_cpus
-from charrnn.model import ModelConfig
-from charrnn.precision import Choice, Shape, Window, choose, pytorch_threads
+from charrnn.network.autotune import Choice, Shape, Window, choose, pytorch_threads
+from charrnn.network.cpus import allowed_cpus
+from charrnn.network.model import ModelConfig
 
 GROUP = f"charrnn-benchmark-{os.getpid()}"
 

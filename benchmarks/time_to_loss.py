@@ -32,12 +32,12 @@ from typing import Any
 
 import torch
 
-from charrnn import checkpoint as checkpoints
-from charrnn import corpora
-from charrnn.data import Batch, make_splits
+from charrnn.checkpoints import checkpoint as checkpoints
+from charrnn.data import corpora
+from charrnn.data.batches import Batch, make_splits
 from charrnn.evaluation import evaluate
-from charrnn.kernels import make_stack, why_not_compiled
-from charrnn.model import CharRNN
+from charrnn.network.kernels import make_stack, why_not_compiled
+from charrnn.network.model import CharRNN
 
 VALIDATED = re.compile(r"val_loss = ([\d.]+)")
 HOW = re.compile(r"^on \w+.*")

@@ -8,7 +8,7 @@
 
 The plain loop is what one writes in an afternoon: one-hot input, torch.nn.LSTM (or GRU, RNN), torch.nn.Linear,
 cross-entropy, clip_grad_value_, torch.optim.RMSprop; in float32, and under bfloat16 autocast; each with every
-thread count in turn, of which its best counts. Ours is what `charrnn.precision` chooses. All take turns within a
+thread count in turn, of which its best counts. Ours is what `charrnn.network.autotune` chooses. All take turns within a
 round, and the best and the median round of each are compared, so that what else the machine does meets all alike.
 A ratio above 1 is in our favour.
 """
@@ -23,13 +23,13 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from charrnn.cpus import allowed_cpus
-from charrnn.flags import Options
-from charrnn.initialisation import initialise
-from charrnn.kernels import make_stack
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.optimisation import FlatParameters, clip, make_optimiser
-from charrnn.precision import choose, pytorch_threads, thread_counts
+from charrnn.network.autotune import choose, pytorch_threads, thread_counts
+from charrnn.network.cpus import allowed_cpus
+from charrnn.network.initialisation import initialise
+from charrnn.network.kernels import make_stack
+from charrnn.network.model import CharRNN, ModelConfig
+from charrnn.options.table import Options
+from charrnn.training.optimisation import FlatParameters, clip, make_optimiser
 
 DEFAULT = (ModelConfig(65), 50, 50)
 LARGE = (ModelConfig(65, size=512), 50, 50)
@@ -113,7 +113,7 @@ def worth_running(low: Callable[[], float], plain: Callable[[], float]) -> bool:
 
 
 def our_loop(config: ModelConfig, tokens: Tensor, precision: str) -> tuple[Callable[[], float], int, str]:
-    """An iteration as `charrnn.training.take_step` does it; threads for PyTorch; what was chosen."""
+    """An iteration as `charrnn.training.trainer.take_step` does it; threads for PyTorch; what was chosen."""
     batch, steps = tokens.shape[0], tokens.shape[1] - 1
     choice = choose(config, batch=batch, steps=steps, precision=precision)
     model = CharRNN(config, stack=make_stack(choice.kernel, precision=choice.precision, threads=choice.threads))

@@ -10,11 +10,11 @@ TYPE_CHECKING = False  # as typing's own, which type checkers read so too
 
 if TYPE_CHECKING:
     from charrnn.api import TrainingResult, train
-    from charrnn.checkpoint import Checkpoint, load, save
+    from charrnn.checkpoints.checkpoint import Checkpoint, load, save
+    from charrnn.data.vocabulary import Vocabulary
     from charrnn.errors import CharRNNError
-    from charrnn.model import CharRNN, ModelConfig
-    from charrnn.sampling import generate, sample
-    from charrnn.vocabulary import Vocabulary
+    from charrnn.network.model import CharRNN, ModelConfig
+    from charrnn.sampling.generation import generate, sample
 
 __all__ = [
     "CharRNN",
@@ -31,16 +31,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CharRNN": "model",
+    "CharRNN": "network.model",
     "CharRNNError": "errors",
-    "Checkpoint": "checkpoint",
-    "ModelConfig": "model",
+    "Checkpoint": "checkpoints.checkpoint",
+    "ModelConfig": "network.model",
     "TrainingResult": "api",
-    "Vocabulary": "vocabulary",
-    "generate": "sampling",
-    "load": "checkpoint",
-    "sample": "sampling",
-    "save": "checkpoint",
+    "Vocabulary": "data.vocabulary",
+    "generate": "sampling.generation",
+    "load": "checkpoints.checkpoint",
+    "sample": "sampling.generation",
+    "save": "checkpoints.checkpoint",
     "train": "api",
 }
 

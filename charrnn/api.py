@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from charrnn.callbacks import Callback, Metrics, Samples
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import TrainingError
-from charrnn.model import CharRNN
-from charrnn.prepare import Prepared, new_run, resumed_run
-from charrnn.recipes import resolve
-from charrnn.run import Run
-from charrnn.tensorboard import TensorBoard
-from charrnn.training import Outcome, Trainer, claimed
-from charrnn.vocabulary import Vocabulary
+from charrnn.network.model import CharRNN
+from charrnn.options.recipes import resolve
+from charrnn.training.callbacks import Callback, Metrics, Samples
+from charrnn.training.prepare import Prepared, new_run, resumed_run
+from charrnn.training.run import Run
+from charrnn.training.tensorboard import TensorBoard
+from charrnn.training.trainer import Outcome, Trainer, claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def train(
     """Trains a network and writes checkpoints and metrics.jsonl, as `charrnn train` does.
 
     data: a named corpus, files, folders or patterns; resume: a checkpoint to go on from exactly, True for the
-    last one; options: the fields of `charrnn.flags.Options` by name (recipe="torch-rnn", rnn_size=512,
+    last one; options: the fields of `charrnn.options.table.Options` by name (recipe="torch-rnn", rnn_size=512,
     iterations=2000, …); report: called with a line for everything worth telling; should_stop: asked after
     each iteration, True saves a checkpoint and ends the run.
 

@@ -21,19 +21,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.callbacks import Callback
 from charrnn.clocks import now, process_start
-from charrnn.cpus import allowed_cpus
 from charrnn.errors import TrainingError, UsageError
+from charrnn.network.cpus import allowed_cpus
+from charrnn.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from charrnn.precision import Choice, Measure, Shape
-    from charrnn.run import Run
-    from charrnn.training import Step
+    from charrnn.network.autotune import Choice, Measure, Shape
+    from charrnn.training.run import Run
+    from charrnn.training.trainer import Step
 
 FORMAT = 1
 GRID = ("device", "threads", "model", "rnn_size", "num_layers", "batch_size", "seq_length", "precision")
-"""The options that a grid is made of, by their names in `charrnn.flags.Options`."""
+"""The options that a grid is made of, by their names in `charrnn.options.table.Options`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def describe_machine() -> dict[str, Any]:
     """What a reader has to know to compare: CPU, CPUs allowed, memory, versions, compiled kernels or why not."""
     import torch  # noqa: PLC0415
 
-    from charrnn.kernels import why_not_compiled  # noqa: PLC0415
+    from charrnn.network.kernels import why_not_compiled  # noqa: PLC0415
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return {

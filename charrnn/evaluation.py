@@ -12,8 +12,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from charrnn.data import Batch
-    from charrnn.model import CharRNN
+    from charrnn.data.batches import Batch
+    from charrnn.network.model import CharRNN
 
 
 @dataclass(frozen=True, slots=True)

@@ -381,7 +381,7 @@ def test_rows_go_on_where_the_disk_has_room_again(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from charrnn.rows import JsonLines
+from charrnn.training.jsonl import JsonLines
 disk, ballast, told = Path(sys.argv[1]), Path(sys.argv[1]) / "ballast", []
 rows = JsonLines(disk / "rows.jsonl", told.append)
 rows.open(SimpleNamespace(id="a", resumed=False))

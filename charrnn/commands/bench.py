@@ -11,7 +11,7 @@ from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
     from charrnn.benchmark import ThreadTiming
-    from charrnn.precision import Choice
+    from charrnn.network.autotune import Choice
 
 
 def _list_of(kind: type) -> Callable[[click.Context, click.Parameter, str | None], tuple[Any, ...]]:
@@ -145,10 +145,10 @@ def threads_command(as_json: bool, load: int, windows: int, symbols: int, precis
     First kernel and precision are chosen by measurement, then the threads, never more than the control group and
     the affinity mask allow. The choice is kept by machine and shape; `charrnn train` takes it up.
     """
-    from charrnn import precision as choices  # noqa: PLC0415 - brings torch
     from charrnn.benchmark import time_threads  # noqa: PLC0415
-    from charrnn.cpus import allowed_cpus  # noqa: PLC0415
-    from charrnn.model import ModelConfig  # noqa: PLC0415
+    from charrnn.network import autotune as choices  # noqa: PLC0415 - brings torch
+    from charrnn.network.cpus import allowed_cpus  # noqa: PLC0415
+    from charrnn.network.model import ModelConfig  # noqa: PLC0415
 
     config = ModelConfig(symbols, given["model"], given["rnn_size"], given["num_layers"])
     shape = choices.Shape(config, given["batch_size"], given["seq_length"])

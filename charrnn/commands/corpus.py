@@ -11,7 +11,7 @@ import click
 from charrnn.errors import CorpusError
 
 if TYPE_CHECKING:
-    from charrnn.text import EncodedCorpus
+    from charrnn.data.encoding import EncodedCorpus
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
@@ -26,7 +26,7 @@ def command() -> None:
 @_json
 def list_corpora(as_json: bool) -> None:
     """The corpora that have a name, and whether they are on this machine."""
-    from charrnn import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
 
     rows = [_about(corpora.CORPORA[name]) for name in corpora.CORPORA]
     if as_json:
@@ -39,7 +39,7 @@ def list_corpora(as_json: bool) -> None:
 
 
 def _about(corpus: Any) -> dict[str, Any]:
-    from charrnn import corpora  # noqa: PLC0415
+    from charrnn.data import corpora  # noqa: PLC0415
 
     path = corpora.find(corpus.name)
     return {
@@ -59,7 +59,7 @@ def _about(corpus: Any) -> dict[str, Any]:
 @_json
 def get_corpus(name: str, as_json: bool) -> None:
     """Fetch a corpus, unless it is here, and print its path."""
-    from charrnn import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
 
     path = corpora.get(name, None if as_json else _note)
     click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else os.fsencode(path))
@@ -70,7 +70,7 @@ def get_corpus(name: str, as_json: bool) -> None:
 @_json
 def corpus_path(name: str, as_json: bool) -> None:
     """Print where a corpus lies; an error if it is not on this machine."""
-    from charrnn import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
 
     path = corpora.find(name)
     if path is None:
@@ -87,7 +87,7 @@ def corpus_path(name: str, as_json: bool) -> None:
 @_json
 def stats(data: tuple[str, ...], tokens: str, batch_size: int, seq_length: int, as_json: bool) -> None:
     """Size, symbols and entropy of a corpus, a file, a folder, a pattern, or - for standard input."""
-    from charrnn import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
 
     corpus = corpora.load(data, tokens=tokens, report=_note)
     about = _statistics(corpus, batch_size * seq_length)
@@ -154,8 +154,8 @@ def novel(sampled: str, training: str, longest: int, as_json: bool) -> None:
     """The share of a sampled text's substrings that do not stand in the training text, by their length."""
     import numpy as np  # noqa: PLC0415 - the libraries of the verb
 
-    from charrnn import corpora  # noqa: PLC0415
-    from charrnn.novelty import novel_substrings  # noqa: PLC0415
+    from charrnn.data import corpora  # noqa: PLC0415
+    from charrnn.sampling.novelty import novel_substrings  # noqa: PLC0415
 
     known = corpora.load(training, report=_note)
     text = corpora.load(sampled, tokens=known.vocabulary.kind)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.commands.old_spellings import OldSpellings
+from charrnn.commands.legacy_options import OldSpellings
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
-    from charrnn.data import Loader
-    from charrnn.text import EncodedCorpus
+    from charrnn.checkpoints.checkpoint import Checkpoint
+    from charrnn.data.batches import Loader
+    from charrnn.data.encoding import EncodedCorpus
 
 
 @click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,9 +44,9 @@ def command(
     --reset-state-on, and carried on from there. Losses on different splits must
     not be compared: interleaved is the easier by far.
     """
-    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
-    from charrnn import corpora  # noqa: PLC0415
-    from charrnn.run import resolve_device  # noqa: PLC0415
+    from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora  # noqa: PLC0415
+    from charrnn.training.run import resolve_device  # noqa: PLC0415
 
     if name and checkpoint:
         raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
@@ -80,7 +80,7 @@ def _note(message: str) -> None:
 
 def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> tuple[Loader, dict[str, Any]]:
     """The batches to score, and what is said about them."""
-    from charrnn.data import Loader, make_splits  # noqa: PLC0415 - brings torch
+    from charrnn.data.batches import Loader, make_splits  # noqa: PLC0415 - brings torch
 
     options = loaded.options
     batch = int(options.get("batch_size", 50)) if given["batch_size"] is None else given["batch_size"]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.commands.old_spellings import OldSpellings
+from charrnn.commands.legacy_options import OldSpellings
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
+    from charrnn.checkpoints.checkpoint import Checkpoint
 
 _ROWS = 10
 
@@ -22,7 +22,7 @@ _ROWS = 10
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the whole history.")
 def command(name: str | None, as_json: bool) -> None:
     """Show what a checkpoint holds: network, sizes, options, loss history, corpus. It is checked on the way."""
-    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
 
     path = checkpoints.find(None if name is None else Path(name))
     # Without the state of its training, a copied network is whole for everything but a resume.

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn import console
-from charrnn.commands.old_spellings import OldSpellings
+from charrnn.commands.legacy_options import OldSpellings
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from charrnn.vocabulary import Vocabulary
+    from charrnn.data.vocabulary import Vocabulary
 
 
 @click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,9 +60,9 @@ def _run(
     strict: bool,
     verbose: int,
 ) -> None:
-    from charrnn import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
-    from charrnn.run import resolve_device  # noqa: PLC0415
-    from charrnn.sampling import Choice, encode_prime, generate  # noqa: PLC0415
+    from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.sampling.generation import Choice, encode_prime, generate  # noqa: PLC0415
+    from charrnn.training.run import resolve_device  # noqa: PLC0415
 
     choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
     if length < 0:

@@ -14,12 +14,12 @@ from click.shell_completion import CompletionItem
 from charrnn import console
 from charrnn.clocks import now, process_start
 from charrnn.errors import InterruptError, LostError, UsageError
-from charrnn.flags import GROUPS, Flag, flags
-from charrnn.spelling import modernise, old_options
+from charrnn.options.legacy import modernise, old_options
+from charrnn.options.table import GROUPS, Flag, flags
 
 if TYPE_CHECKING:
-    from charrnn.run import Run
-    from charrnn.training import Outcome
+    from charrnn.training.run import Run
+    from charrnn.training.trainer import Outcome
 
 NEWEST = "newest"
 """The value of --resume without one. A checkpoint of that name is written ./newest."""
@@ -153,7 +153,7 @@ def command(resume: str | None, **given: Any) -> None:
     if resume is not None and "init_from" in given:
         raise UsageError("--resume goes on with a run, --init-from begins a new one: give one of them")
     from charrnn import api  # noqa: PLC0415 - brings torch
-    from charrnn.callbacks import Bar, FirstCheckpoint, Lines, OutputWatch  # noqa: PLC0415
+    from charrnn.training.callbacks import Bar, FirstCheckpoint, Lines, OutputWatch  # noqa: PLC0415
 
     run = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say).run
     for line in _describe(run):

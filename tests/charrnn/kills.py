@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import charrnn
-from charrnn import atomic, checkpoint, rows
-from charrnn.callbacks import Callback
+from charrnn import atomic
+from charrnn.checkpoints import checkpoint
+from charrnn.training import jsonl as rows
+from charrnn.training.callbacks import Callback
 
 
 def die() -> None:

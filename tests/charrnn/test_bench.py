@@ -10,12 +10,13 @@ from typing import Any
 import click.testing
 import pytest
 
-from charrnn import benchmark, precision
+from charrnn import benchmark
 from charrnn.benchmark import Plan, Spread, arithmetic, competing_load, grid, matrix_peak, measure_point, time_threads
 from charrnn.commands.bench import command
 from charrnn.errors import TrainingError, UsageError
-from charrnn.model import ModelConfig
-from charrnn.precision import Choice, Shape, Timing
+from charrnn.network import autotune as precision
+from charrnn.network.autotune import Choice, Shape, Timing
+from charrnn.network.model import ModelConfig
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 60
 SMALL = ["--size", "8,12", "--layers", "1", "--batch", "4", "--seq", "10", "--threads", "1", "--precision", "fp32"]

@@ -16,12 +16,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charrnn import atomic, checkpoint
-from charrnn.checkpoint import Checkpoint, find, list_checkpoints, load, prune, save
+from charrnn import atomic
+from charrnn.checkpoints import checkpoint
+from charrnn.checkpoints.checkpoint import Checkpoint, find, list_checkpoints, load, prune, save
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, DiskError
-from charrnn.initialisation import initialise
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.vocabulary import Vocabulary
+from charrnn.network.initialisation import initialise
+from charrnn.network.model import CharRNN, ModelConfig
 
 FILES = ("checkpoint.json", "model.safetensors", "training.safetensors")
 

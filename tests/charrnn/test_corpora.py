@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charrnn import corpora, downloads
-from charrnn.corpora import strip_markup
-from charrnn.downloads import Wheel, fetch_url, fetch_wheel, pip_files, pip_settings, uv_variables
+from charrnn.data import corpora, downloads
+from charrnn.data.corpora import strip_markup
+from charrnn.data.downloads import Wheel, fetch_url, fetch_wheel, pip_files, pip_settings, uv_variables
 from charrnn.errors import CorpusError, DiskError
 
 if TYPE_CHECKING:

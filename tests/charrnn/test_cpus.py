@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.cpus import allowed_cpus, quota
+from charrnn.network.cpus import allowed_cpus, quota
 
 
 def group(root: Path, path: str, **files: str) -> None:

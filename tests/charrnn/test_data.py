@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.data import Loader, Splits, make_splits
+from charrnn.data.batches import Loader, Splits, make_splits
 from charrnn.errors import CharRNNError, CorpusError, UsageError
-from charrnn.recipes import FRACTIONS
+from charrnn.options.recipes import FRACTIONS
 
 
 def offsets(loader: Loader) -> np.ndarray:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from charrnn.initialisation import initialise
-from charrnn.kernels import make_stack, why_not_compiled
-from charrnn.model import CharRNN, ModelConfig, State, weight_mask
+from charrnn.network.initialisation import initialise
+from charrnn.network.kernels import make_stack, why_not_compiled
+from charrnn.network.model import CharRNN, ModelConfig, State, weight_mask
 
 CONFIG = ModelConfig(11, size=64, layers=3, dropout=0.5, locked=True)
 PLAIN = ModelConfig(11, size=48, layers=2)

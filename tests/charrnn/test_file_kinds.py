@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from charrnn.cli import run
+from charrnn.data.encoding import read_corpus
+from charrnn.data.file_kinds import encoding_without_mark, not_text
 from charrnn.errors import CorpusError
-from charrnn.file_kinds import encoding_without_mark, not_text
-from charrnn.text import read_corpus
 from tests.charrnn.torch7_files import Original
 
 ENGLISH = "The quick brown fox jumps over the lazy dog.\r\nPack my box with five dozen liquor jugs – don't!\r\n" * 4

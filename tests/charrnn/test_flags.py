@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from charrnn.errors import UsageError
-from charrnn.flag_table import markdown
-from charrnn.flags import Options, flags
-from charrnn.prepare import changed_options
-from charrnn.recipes import RECIPES, resolve
-from charrnn.spelling import modernise
+from charrnn.options.docs import markdown
+from charrnn.options.legacy import modernise
+from charrnn.options.recipes import RECIPES, resolve
+from charrnn.options.table import Options, flags
+from charrnn.training.prepare import changed_options
 
 # The originals' train.lua, with their defaults, as their users know them.
 CHAR_RNN = {
@@ -163,7 +163,7 @@ def test_a_recipe_changes_nothing_that_does_not_exist() -> None:
 
 def test_the_page_of_options_is_fresh() -> None:
     page = Path(__file__).parents[2] / "docs" / "flags.md"
-    assert page.read_text() == markdown(), "run: python -m charrnn.flag_table > docs/flags.md"
+    assert page.read_text() == markdown(), "run: python -m charrnn.options.docs > docs/flags.md"
 
 
 def test_the_page_names_every_option_old_and_new() -> None:

@@ -12,15 +12,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from charrnn import checkpoint as checkpoints
+from charrnn.checkpoints import checkpoint as checkpoints
+from charrnn.checkpoints.char_rnn import read_t7
+from charrnn.checkpoints.torch7 import T7File
 from charrnn.cli import group
-from charrnn.data import make_splits
+from charrnn.data.batches import make_splits
+from charrnn.data.encoding import read_corpus
 from charrnn.errors import CheckpointError
 from charrnn.evaluation import evaluate
-from charrnn.legacy import read_t7
-from charrnn.sampling import sample
-from charrnn.text import read_corpus
-from charrnn.torch7 import T7File
+from charrnn.sampling.generation import sample
 from tests.charrnn.torch7_files import Original, Table, Tensor, Writer
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.initialisation import initialise
-from charrnn.model import CharRNN, ModelConfig
+from charrnn.network.initialisation import initialise
+from charrnn.network.model import CharRNN, ModelConfig
 from tests.charrnn import reference
 
 CELLS = [

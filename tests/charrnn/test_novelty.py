@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import novelty
 from charrnn.errors import UsageError
-from charrnn.novelty import novel_substrings
+from charrnn.sampling import novelty
+from charrnn.sampling.novelty import novel_substrings
 
 
 @given(st.text("abc", min_size=1, max_size=40), st.text("abcd", min_size=1, max_size=80), st.integers(3, 50))

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from charrnn.errors import CheckpointError
-from charrnn.initialisation import initialise
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.optimisation import (
+from charrnn.network.initialisation import initialise
+from charrnn.network.model import CharRNN, ModelConfig
+from charrnn.options.recipes import resolve
+from charrnn.training.optimisation import (
     FlatParameters,
     clip,
     make_optimiser,
     make_schedule,
     restore_memory,
 )
-from charrnn.recipes import resolve
 
 
 def twins() -> tuple[CharRNN, CharRNN]:

@@ -8,12 +8,12 @@ import pytest
 
 import charrnn
 from benchmarks import original
-from charrnn.callbacks import Callback
-from charrnn.prepare import new_run
-from charrnn.recipes import resolve
-from charrnn.run import Run
-from charrnn.torch7 import T7File
-from charrnn.training import Step, take_step
+from charrnn.checkpoints.torch7 import T7File
+from charrnn.options.recipes import resolve
+from charrnn.training.callbacks import Callback
+from charrnn.training.prepare import new_run
+from charrnn.training.run import Run
+from charrnn.training.trainer import Step, take_step
 from tests.corpora import legacy, tinyshakespeare
 
 __all__ = ["legacy", "tinyshakespeare"]  # fixtures

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from charrnn import precision
 from charrnn.errors import DeviceError
-from charrnn.model import ModelConfig
-from charrnn.precision import Choice, Measurement, Shape, Timing, choose, fastest, recall, remember
+from charrnn.network import autotune as precision
+from charrnn.network.autotune import Choice, Measurement, Shape, Timing, choose, fastest, recall, remember
+from charrnn.network.model import ModelConfig
 
 CONFIG = ModelConfig(5, size=8, layers=1)
 SHAPE = Shape(CONFIG, 2, 3)

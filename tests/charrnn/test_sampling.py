@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import stepping
-from charrnn.blas import one_thread
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoints.checkpoint import Checkpoint
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.kernels import why_not_compiled
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.sampling import Choice, Sampler, encode_prime, generate, sample
-from charrnn.stepping import BLOCKS, Block, ModelStepper, Network, prepare, rounds_alike
-from charrnn.vocabulary import Vocabulary
+from charrnn.network import inference as stepping
+from charrnn.network.blas import one_thread
+from charrnn.network.inference import BLOCKS, Block, ModelStepper, Network, prepare, rounds_alike
+from charrnn.network.kernels import why_not_compiled
+from charrnn.network.model import CharRNN, ModelConfig
+from charrnn.sampling.generation import Choice, Sampler, encode_prime, generate, sample
 
 SHAPES = [
     {"cell": "lstm", "layers": 1, "size": 32},
@@ -171,11 +171,11 @@ def test_wide_layers_round_alike_too() -> None:
 
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     model = network(SHAPES[0])
-    monkeypatch.setattr("charrnn.sampling.allowed_cpus", lambda: 1)
-    monkeypatch.setattr("charrnn.sampling._threads", lambda count: 1)
+    monkeypatch.setattr("charrnn.sampling.generation.allowed_cpus", lambda: 1)
+    monkeypatch.setattr("charrnn.sampling.generation._threads", lambda count: 1)
     one = text_of(model, count=40, length=60)
-    monkeypatch.setattr("charrnn.sampling.allowed_cpus", lambda: 3)
-    monkeypatch.setattr("charrnn.sampling._threads", lambda count: 3)
+    monkeypatch.setattr("charrnn.sampling.generation.allowed_cpus", lambda: 3)
+    monkeypatch.setattr("charrnn.sampling.generation._threads", lambda count: 3)
     assert text_of(model, count=40, length=60) == one
 
 

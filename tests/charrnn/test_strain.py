@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from charrnn import strain
+from charrnn.training import contention as strain
 
 if TYPE_CHECKING:
     from pathlib import Path

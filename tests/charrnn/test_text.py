@@ -17,11 +17,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import text as text_module
+from charrnn.data import encoding as text_module
+from charrnn.data.encoding import read_corpus
+from charrnn.data.sources import Source
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CorpusError, DiskError, UsageError
-from charrnn.sources import Source
-from charrnn.text import read_corpus
-from charrnn.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_encoded_text_is_the_text(
     cache = tmp_path / "cache"
     if large:
         monkeypatch.setattr(text_module, "IN_MEMORY", 8)
-    monkeypatch.setattr("charrnn.sources.CHUNK", 7)  # pieces end inside characters
+    monkeypatch.setattr("charrnn.data.sources.CHUNK", 7)  # pieces end inside characters
     path = put(tmp_path / "a.txt", content * 9)
     corpus = read_corpus([path], tokens=tokens, cache=cache)
     assert corpus.vocabulary.decode(corpus.ids.tolist()) == content * 9
@@ -200,7 +200,7 @@ def test_other_bad_sources(tmp_path: Path, cache: Path) -> None:
 
 
 def test_the_offset_is_right_far_into_a_file(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.sources.CHUNK", 5)
+    monkeypatch.setattr("charrnn.data.sources.CHUNK", 5)
     source = Source("f", put(tmp_path / "f", "héé☃\U0001f600".encode() * 9 + b"\xff"))
     with pytest.raises(CorpusError, match="offset 108 "):
         list(source.texts())
@@ -239,7 +239,7 @@ def test_two_gigabytes_take_little_memory(tmp_path: Path) -> None:
             file.write(line)
     code = (
         "import sys; from pathlib import Path\n"
-        "from charrnn.text import read_corpus; from charrnn.data import make_splits\n"
+        "from charrnn.data.encoding import read_corpus; from charrnn.data.batches import make_splits\n"
         "c = read_corpus([sys.argv[1]], cache=Path(sys.argv[2]))\n"
         "s = make_splits(c.ids, kind='interleaved', batch_size=50, sequence_length=50)\n"
         "for _ in range(200): s.train.next_batch()\n"

@@ -13,11 +13,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from charrnn import checkpoint as checkpoints
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoints import checkpoint as checkpoints
+from charrnn.checkpoints.checkpoint import Checkpoint
 from charrnn.cli import group, run
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.vocabulary import Vocabulary
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.network.model import CharRNN, ModelConfig
 
 if TYPE_CHECKING:
     from click.testing import Result

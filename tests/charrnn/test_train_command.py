@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from charrnn.checkpoint import Checkpoint, load, save
+from charrnn.checkpoints.checkpoint import Checkpoint, load, save
 from charrnn.cli import run
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.vocabulary import Vocabulary
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.network.model import CharRNN, ModelConfig
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs.\n" * 60
 SMALL = "-rnn_size 12 -batch_size 4 -seq_length 10 --threads 1 --precision fp32 -gpuid -1 --iterations 4"

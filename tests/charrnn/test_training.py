@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 import charrnn
 from charrnn.api import prepare
-from charrnn.callbacks import Bar, Callback, FirstCheckpoint, Lines, Metrics, Samples
-from charrnn.checkpoint import Checkpoint, load
+from charrnn.checkpoints.checkpoint import Checkpoint, load
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, DiskError, TrainingError, UsageError
-from charrnn.run import Run
-from charrnn.training import Step, Trainer, claimed
+from charrnn.training.callbacks import Bar, Callback, FirstCheckpoint, Lines, Metrics, Samples
+from charrnn.training.run import Run
+from charrnn.training.trainer import Step, Trainer, claimed
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs.\n" * 60
 SMALL: dict[str, Any] = {
@@ -69,8 +69,8 @@ class TestARun:
 
     def test_the_reported_loss_is_the_checkpoints(self, corpus: Path, tmp_path: Path) -> None:
         """Evaluated again from the files alone, with nothing of the run left."""
-        from charrnn import corpora
-        from charrnn.data import make_splits
+        from charrnn.data import corpora
+        from charrnn.data.batches import make_splits
         from charrnn.evaluation import evaluate
 
         result = charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
@@ -625,7 +625,7 @@ class TestTheFolder:
         assert again.checkpoint.parent == tmp_path / "cv"
 
     def test_a_run_is_recorded_for_sampling(self, corpus: Path, tmp_path: Path) -> None:
-        from charrnn.checkpoint import recorded_run
+        from charrnn.checkpoints.checkpoint import recorded_run
 
         charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
         assert recorded_run() == (tmp_path / "cv").resolve()

@@ -17,7 +17,7 @@ from bootstrap import environment
 from bootstrap.hosts import session as sessions
 from bootstrap.hosts.local import LocalHost
 from bootstrap.install import pip_settings
-from charrnn.kernels import build
+from charrnn.network.kernels import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ OF_OURS = {
     "bootstrap/hosts/ssh_config.py:_run": "the user's own ssh, whose configuration may name any variable; in English",
     "bootstrap/hosts/proxy.py:__init__": "the user's own ProxyCommand, as ssh would run it",
     "bootstrap/commands/logs.py:command": "becomes tail, whose words are the user's to read",
-    "charrnn/downloads.py:_run": "its callers say plain()",
+    "charrnn/data/downloads.py:_run": "its callers say plain()",
     "charrnn/benchmark.py:_run_once": "this program again, under the same conditions",
     "charrnn/benchmark.py:competing_load": "says nothing",
 }

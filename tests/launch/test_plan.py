@@ -20,7 +20,7 @@ from bootstrap.launch import failures, start
 from bootstrap.playbook.run import StepError
 from bootstrap.providers import cost, ec2, images, keys, network, order, tags, teardown, userdata
 from bootstrap.providers.ec2_plan import Ec2Plan, System
-from charrnn import corpora
+from charrnn.data import corpora
 
 if TYPE_CHECKING:
     from pathlib import Path

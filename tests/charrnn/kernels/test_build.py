@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.kernels import build, compiled
-from charrnn.kernels.build import CompileError, find_compiler, folders, instruction_set, key, library
-from charrnn.kernels.streams import CompiledNetwork, CompiledStreams
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.sampling import generate
-from charrnn.stepping import Block, Network
-from charrnn.vocabulary import Vocabulary
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.network.inference import Block, Network
+from charrnn.network.kernels import build, compiled
+from charrnn.network.kernels.build import CompileError, find_compiler, folders, instruction_set, key, library
+from charrnn.network.kernels.streams import CompiledNetwork, CompiledStreams
+from charrnn.network.model import CharRNN, ModelConfig
+from charrnn.sampling.generation import generate
 
 
 def compiler_script(folder: Path, body: str) -> dict[str, str]:
@@ -136,7 +136,7 @@ def test_training_goes_on_without_compiled_kernels(tmp_path: Path) -> None:
         "import charrnn, pathlib\n"
         "pathlib.Path('text').write_text('to be or not to be, ' * 200)\n"
         "charrnn.train('text', iterations=2, batch_size=4, seq_length=10, rnn_size=8, checkpoint_dir='cv')\n"
-        "from charrnn.kernels import why_not_compiled\n"
+        "from charrnn.network.kernels import why_not_compiled\n"
         "print(why_not_compiled())\n"
     )
     environment = {**os.environ, "CHARRNN_COMPILED": "0", "CHARRNN_CACHE": str(tmp_path / "cache")}
@@ -191,7 +191,7 @@ def test_sampling_waits_for_a_compiler_only_where_it_pays(tmp_path: Path, monkey
     vocabulary = Vocabulary("characters", ("a", "b", "c"))
     expected = list(generate(model, vocabulary, length=30))
     assert not (tmp_path / "calls").exists()
-    monkeypatch.setattr("charrnn.sampling._LARGE", 30)
+    monkeypatch.setattr("charrnn.sampling.generation._LARGE", 30)
     assert list(generate(model, vocabulary, length=30)) == expected
     assert (tmp_path / "calls").exists()
     compiled.loaded.cache_clear()

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from charrnn.errors import CharRNNError
-from charrnn.kernels import KERNELS, make_stack, why_not_compiled
-from charrnn.kernels.build import CompileError
-from charrnn.kernels.compiled import CompiledStack, Library, Task, Workspaces, loaded, verify
-from charrnn.model import CharRNN, ModelConfig, State, reference_stack
-from charrnn.precision import Choice, possible
+from charrnn.network.autotune import Choice, possible
+from charrnn.network.kernels import KERNELS, make_stack, why_not_compiled
+from charrnn.network.kernels.build import CompileError
+from charrnn.network.kernels.compiled import CompiledStack, Library, Task, Workspaces, loaded, verify
+from charrnn.network.model import CharRNN, ModelConfig, State, reference_stack
 
 NETWORKS = [
     ModelConfig(11, "lstm", size=20, layers=3),
@@ -43,7 +43,7 @@ def library() -> Library:
 
 @cache
 def operators_have_an_lstm_in_bf16() -> bool:
-    """oneDNN has none on CPUs without AVX-512; `charrnn.precision` then counts it as infinitely slow."""
+    """oneDNN has none on CPUs without AVX-512; `charrnn.network.autotune` then counts it as infinitely slow."""
     return possible(ModelConfig(3, "lstm", size=4, layers=1), Choice("pytorch", "bf16", 1))
 
 
@@ -315,7 +315,7 @@ def test_workspaces_are_used_again() -> None:
 
 
 def test_a_kernel_that_is_not_there_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.kernels.loaded", lambda: CompileError("no compiler today"))
+    monkeypatch.setattr("charrnn.network.kernels.loaded", lambda: CompileError("no compiler today"))
     assert why_not_compiled() == "no compiler today"
     with pytest.raises(CharRNNError, match="no compiler today"):
         make_stack("compiled", precision="fp32", threads=1)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from charrnn.kernels import streams
-from charrnn.kernels.build import CompileError
-from charrnn.kernels.compiled import Library, loaded
-from charrnn.kernels.streams import CompiledNetwork, CompiledStreams, compiled_network
-from charrnn.model import CharRNN, ModelConfig
-from charrnn.sampling import Choice
-from charrnn.stepping import Block, Network
+from charrnn.network.inference import Block, Network
+from charrnn.network.kernels import streams
+from charrnn.network.kernels.build import CompileError
+from charrnn.network.kernels.compiled import Library, loaded
+from charrnn.network.kernels.streams import CompiledNetwork, CompiledStreams, compiled_network
+from charrnn.network.model import CharRNN, ModelConfig
+from charrnn.sampling.generation import Choice
 
 NETWORKS = [
     ModelConfig(21, "lstm", size=32, layers=1),

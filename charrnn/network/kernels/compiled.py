@@ -1,0 +1,337 @@
+"""The compiled kernels, called from PyTorch: the stack and the loss of a window in two calls, with their gradients."""
+
+import ctypes
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from charrnn.network.kernels.build import CompileError, library
+
+if TYPE_CHECKING:
+    from charrnn.network.model import CharRNN, ModelConfig, State
+
+MAX_LAYERS = 64
+MAX_OUTPUTS = 1024
+"""Beyond this vocabulary the decoder is PyTorch's: its product is then large enough to be fast there."""
+
+_I64, _F32, _U32, _I32, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_int32, ctypes.c_void_p
+CELLS = {("lstm", ""): 0, ("gru", "before"): 1, ("gru", "after"): 2, ("rnn", ""): 3}
+
+
+class Task(ctypes.Structure):
+    """`task_t` of native/task.h, where each field is described."""
+
+    _fields_ = (
+        *((name, _I64) for name in ("cell", "steps", "batch", "layers", "hidden", "padded", "symbols")),
+        *((name, _I64) for name in ("outputs", "outputs_padded", "threads")),
+        ("keep", _F32),
+        ("scale", _F32),
+        ("seed", _U32),
+        ("locked", _I32),
+        *((name, _POINTER) for name in ("tokens", "targets", "weights", "gradients", "h0", "c0", "hn", "cn")),
+        *((name, _POINTER) for name in ("dh", "dc", "output", "doutput", "loss", "memory")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The loaded library.
+
+    name: of its file, see `build.key`; granule: what sizes are rounded up to; bf16: whether it has products in
+    bfloat16.
+    """
+
+    name: str
+    functions: ctypes.CDLL
+    granule: int
+    bf16: bool
+
+    def call(self, name: str, precision: str, task: Task) -> int:
+        """Calls workspace, forward or backward of a precision; gives what it returns."""
+        return int(getattr(self.functions, f"{name}_{precision}")(ctypes.byref(task)))
+
+    def round_up(self, size: int) -> int:
+        """A size with its padding."""
+        return -(-size // self.granule) * self.granule
+
+
+def load(path: Path) -> Library:
+    """Loads a compiled library. Raises CompileError where it is not one of ours, or cannot be loaded."""
+    try:
+        functions = ctypes.CDLL(str(path))
+        functions.granule.restype = functions.task_bytes.restype = _I64
+        for precision in ("fp32", "bf16") if functions.has_bf16() else ("fp32",):
+            getattr(functions, f"workspace_{precision}").restype = _I64
+        if functions.task_bytes() != ctypes.sizeof(Task):
+            raise CompileError(f"{path} was compiled from other sources")
+        return Library(path.name, functions, int(functions.granule()), bool(functions.has_bf16()))
+    except (OSError, AttributeError) as error:
+        raise CompileError(f"{path} cannot be loaded: {error}") from error
+
+
+@cache
+def loaded() -> Library | CompileError:
+    """This host's library, compiled now if it never was; or why there is none. Asked once a process."""
+    try:
+        found = load(library())
+        verify(found)
+    except CompileError as error:
+        return error
+    return found
+
+
+def verify(library: Library) -> None:
+    """Compares a small window with the reference. Raises CompileError where a compiler has made something else."""
+    from charrnn.network.model import CharRNN, ModelConfig, reference_stack  # noqa: PLC0415 - it names the type of a stack
+
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(5, (3, 4), generator=generator)
+    for cell in ("lstm", "gru"):
+        model = CharRNN(ModelConfig(5, cell, size=18, layers=2))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.uniform_(-0.5, 0.5, generator=generator)
+        expected = _gradients(model, tokens)
+        for precision, tolerance in (("fp32", 1e-4), ("bf16", 5e-2)):
+            if precision == "fp32" or library.bf16:
+                model.stack = CompiledStack(library, precision=precision, threads=1, otherwise=reference_stack)
+                error = float((_gradients(model, tokens) - expected).norm() / expected.norm())
+                if not error <= tolerance:  # also where it is no number
+                    raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
+
+
+def _gradients(model: "CharRNN", tokens: Tensor) -> Tensor:
+    """The loss and all its gradients in one tensor."""
+    model.zero_grad()
+    loss, _ = model.loss(tokens, tokens.flip(1))
+    loss.backward()  # type: ignore[no-untyped-call]
+    parts = [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+    return torch.cat([part.flatten() for part in parts])
+
+
+class Workspaces:
+    """Memory that calls hand on to the next call: a fresh one each time would cost more than the arithmetic saves."""
+
+    def __init__(self) -> None:
+        self._free: list[Tensor] = []
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> Tensor:
+        """At least `size` bytes, uint8, with room to align."""
+        with self._lock:
+            fitting = [i for i, one in enumerate(self._free) if size <= one.numel() <= 2 * size + 4096]
+            if fitting:
+                return self._free.pop(fitting[-1])
+            self._free.clear()  # of another shape, which is over
+        return torch.empty(size + 64, dtype=torch.uint8)
+
+    def give(self, workspace: Tensor) -> None:
+        """Hands a workspace back."""
+        with self._lock:
+            if len(self._free) < 2:
+                self._free.append(workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What stays the same over the calls of one window: see `Task`."""
+
+    library: Library
+    workspaces: Workspaces
+    precision: str
+    threads: int
+    cell: int
+    layers: int
+    hidden: int
+    keep: float
+    locked: bool
+    seed: int
+
+
+def _pointers(tensors: Sequence[Tensor]) -> Any:
+    return (_POINTER * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+
+
+def _fill(plan: Plan, tokens: Tensor, weights: Sequence[Tensor], decoded: bool) -> Task:
+    task = Task(cell=plan.cell, layers=plan.layers, hidden=plan.hidden, keep=plan.keep, seed=plan.seed)
+    task.batch, task.steps = tokens.shape
+    task.padded = plan.library.round_up(plan.hidden)
+    task.symbols = weights[0].shape[1]
+    task.outputs = weights[-1].shape[0] if decoded else 0
+    task.outputs_padded = plan.library.round_up(task.outputs)
+    task.threads = plan.threads
+    task.locked = int(plan.locked)
+    task.tokens = tokens.data_ptr()
+    return task
+
+
+class _Window(torch.autograd.Function):
+    """tokens [B,S], targets [B,S] or None, state, weights -> mean loss, or outputs [B,S,H]; and the new state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, plan: Plan, tokens: Tensor, targets: Tensor | None, states: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        state, weights = [one.contiguous() for one in tensors[:states]], [one.contiguous() for one in tensors[states:]]
+        tokens = tokens.contiguous()
+        task = _fill(plan, tokens, weights, targets is not None)
+        memory = plan.workspaces.take(plan.library.call("workspace", plan.precision, task))
+        task.memory = (memory.data_ptr() + 63) // 64 * 64
+        last = [torch.empty_like(part) for part in state]
+        task.h0, task.hn = state[0].data_ptr(), last[0].data_ptr()
+        if states > 1:
+            task.c0, task.cn = state[1].data_ptr(), last[1].data_ptr()
+        pointers = _pointers(weights)
+        task.weights = ctypes.cast(pointers, _POINTER)
+        if targets is None:
+            result = state[0].new_empty(*tokens.shape, plan.hidden)
+            task.output = result.data_ptr()
+        else:
+            targets = targets.contiguous()
+            result = state[0].new_empty(tokens.shape)
+            task.targets, task.loss = targets.data_ptr(), result.data_ptr()
+        plan.library.call("forward", plan.precision, task)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(tokens, *weights)
+            ctx.plan, ctx.states, ctx.memory, ctx.task = plan, states, memory, task
+            ctx.set_materialize_grads(False)
+        else:
+            plan.workspaces.give(memory)
+        return (result if targets is None else result.mean(), *last)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor | None, *state_gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        plan, task, memory = ctx.plan, ctx.task, ctx.memory
+        if memory is None:
+            raise RuntimeError("the compiled kernels keep what the way back needs for one backward only")
+        tokens, *weights = ctx.saved_tensors
+        decoded = bool(task.outputs)
+        wanted = any(ctx.needs_input_grad[4 : 4 + ctx.states]) or any(one is not None for one in state_gradients)
+        shape = (plan.layers, tokens.shape[0], plan.hidden)
+        states = [torch.zeros(shape) if one is None else one.contiguous().clone() for one in state_gradients if wanted]
+        task.dh = states[0].data_ptr() if wanted else None
+        task.dc = states[1].data_ptr() if wanted and ctx.states > 1 else None
+        if decoded:
+            task.scale = float(gradient) / tokens.numel() if gradient is not None else 0.0
+        else:
+            outer = torch.zeros(*tokens.shape, plan.hidden) if gradient is None else gradient.contiguous()
+            task.doutput = outer.data_ptr()
+        gradients = [torch.empty_like(weight) for weight in weights]
+        weight_pointers, gradient_pointers = _pointers(weights), _pointers(gradients)
+        task.tokens = tokens.data_ptr()
+        task.weights = ctypes.cast(weight_pointers, _POINTER)
+        task.gradients = ctypes.cast(gradient_pointers, _POINTER)
+        plan.library.call("backward", plan.precision, task)
+        ctx.memory = None
+        plan.workspaces.give(memory)
+        return (None, None, None, None, *(states if wanted else [None] * ctx.states), *gradients)
+
+
+class CompiledStack:
+    """The recurrent stack (see `charrnn.network.model.Stack`), and with the decoder the loss, by the compiled kernels.
+
+    precision: of the products in training; evaluation is always in float32. What the kernels do not know
+    (`supports`) is left to `otherwise`.
+    """
+
+    def __init__(self, library: Library, *, precision: str, threads: int, otherwise: Any) -> None:
+        self.library = library
+        self.precision = precision
+        self.threads = threads
+        self.otherwise = otherwise
+        self._workspaces = Workspaces()
+
+    def supports(self, inputs: Tensor, state: "State", config: "ModelConfig", resets: Tensor | None) -> bool:
+        """Whether this is a window that the kernels can run: symbols in, float32 on the CPU, plain layers."""
+        return (
+            inputs.dtype == torch.int64
+            and inputs.device.type == "cpu"
+            and inputs.numel() > 0
+            and state[0].dtype == torch.float32
+            and resets is None
+            and not config.batchnorm
+            and config.layers <= MAX_LAYERS
+        )
+
+    def __call__(
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        state: "State",
+        config: "ModelConfig",
+        *,
+        training: bool,
+        resets: Tensor | None = None,
+    ) -> tuple[Tensor, "State"]:
+        """The stack's outputs [B,S,H] and the new state."""
+        if not self.supports(inputs, state, config, resets):
+            return self.otherwise(parameters, inputs, state, config, training=training, resets=resets)  # type: ignore[no-any-return]
+        return self._run(parameters, (inputs, None), state, config, training)
+
+    def loss(
+        self,
+        parameters: Mapping[str, Tensor],
+        tokens: Tensor,
+        targets: Tensor,
+        state: "State",
+        config: "ModelConfig",
+        *,
+        training: bool,
+        resets: Tensor | None = None,
+    ) -> tuple[Tensor, "State"] | None:
+        """The mean loss over targets int64 [B,S] in nats, and the new state; None for what is not supported."""
+        if config.vocabulary_size > MAX_OUTPUTS or not self.supports(tokens, state, config, resets):
+            return None
+        return self._run(parameters, (tokens, targets), state, config, training)
+
+    def _run(
+        self,
+        parameters: Mapping[str, Tensor],
+        texts: tuple[Tensor, Tensor | None],
+        state: "State",
+        config: "ModelConfig",
+        training: bool,
+    ) -> tuple[Tensor, "State"]:
+        tokens, targets = texts
+        for ids in texts:  # the kernels trust what they are given
+            if ids is not None and (int(ids.min()) < 0 or int(ids.max()) >= config.vocabulary_size):
+                raise IndexError(f"a symbol is not in the vocabulary of {config.vocabulary_size}")
+        keep = 1.0 - config.dropout if training else 1.0
+        plan = Plan(
+            library=self.library,
+            workspaces=self._workspaces,
+            precision=self.precision if training else "fp32",
+            threads=self.threads,
+            cell=CELLS[config.cell, config.reset if config.cell == "gru" else ""],
+            layers=config.layers,
+            hidden=config.size,
+            keep=keep,
+            locked=config.locked,
+            seed=int(torch.randint(1 << 32, (1,))) if keep < 1 else 0,
+        )
+        weights = list(layer_tensors(parameters, config))
+        if config.embedding:
+            # A symbol's vector times the input weight is the same wherever the symbol stands: one column each.
+            weights[0] = weights[0] @ parameters["embedding.weight"].t()
+        if targets is not None:
+            weights += [parameters["decoder.weight"], parameters["decoder.bias"]]
+        result, *last = _Window.apply(plan, tokens, targets, len(state), *state, *weights)  # type: ignore[no-untyped-call]
+        return result, tuple(last)
+
+
+def layer_tensors(parameters: Mapping[str, Tensor], config: "ModelConfig") -> list[Tensor]:
+    """The layers' weights and biases in the order that the kernels take them."""
+    return [
+        parameters[f"layers.{layer}.{part}.{kind}"]
+        for layer in range(config.layers)
+        for part in ("input", "hidden")
+        for kind in ("weight", "bias")
+    ]

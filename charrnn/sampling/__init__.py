@@ -1,0 +1,5 @@
+"""Text from a network."""
+
+from charrnn.sampling.generation import generate, sample
+
+__all__ = ["generate", "sample"]

@@ -1,0 +1,163 @@
+"""Steps: gradients' bounds, optimisers, schedules.
+
+All parameters live in one flat tensor, and all gradients in another; a parameter is a view. So a step is a
+handful of operations however many layers there are, and the optimiser's memory is one tensor or two. (The
+optimisers of torch.optim would do the same arithmetic, but they bring torch._dynamo: more than a second before
+the first step.)
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from charrnn.errors import CheckpointError
+from charrnn.options.table import Options
+
+
+class FlatParameters:
+    """A model's parameters and gradients, each as views of one tensor.
+
+    values, gradients: [N]. Made once the model stands on its device; a parameter that is replaced afterwards
+    falls out of it.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        parameters = list(model.parameters())
+        self.values = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+        self.gradients = torch.zeros_like(self.values)
+        # 1 where weight decay applies: matrices, not biases or scales.
+        self.decayed = torch.cat(
+            [torch.full((p.numel(),), float(p.dim() > 1), device=p.device) for p in parameters]
+        ).to(self.values.dtype)
+        start = 0
+        for parameter in parameters:
+            end = start + parameter.numel()
+            parameter.data = self.values[start:end].view_as(parameter)
+            parameter.grad = self.gradients[start:end].view_as(parameter)
+            start = end
+
+    def norms(self) -> tuple[float, float]:
+        """The Euclidean norms of the gradients and of the values."""
+        return float(self.gradients.norm()), float(self.values.norm())
+
+
+def clip(gradients: Tensor, limit: float, by: str) -> None:
+    """Bounds the gradients [N] in place: each component's value, or the norm of the whole; 0 bounds nothing."""
+    if limit <= 0:
+        return
+    if by == "value":
+        gradients.clamp_(-limit, limit)
+    else:
+        gradients.mul_((limit / (gradients.norm() + 1e-6)).clamp(max=1.0))
+
+
+class RMSprop:
+    """m = a·m + (1 - a)·g²;  x -= rate·g / (sqrt(m) + 1e-8), as the original's optim.rmsprop. All [N]."""
+
+    def __init__(self, flat: FlatParameters, *, alpha: float) -> None:
+        self.flat = flat
+        self.alpha = alpha
+        self.square = torch.zeros_like(flat.values)
+        self._scratch = torch.empty_like(flat.values)
+
+    def step(self, rate: float) -> None:
+        """One step along the gradients."""
+        gradients = self.flat.gradients
+        self.square.mul_(self.alpha).addcmul_(gradients, gradients, value=1 - self.alpha)
+        torch.sqrt(self.square, out=self._scratch).add_(1e-8)
+        self.flat.values.addcdiv_(gradients, self._scratch, value=-rate)
+
+    def memory(self) -> dict[str, Tensor]:
+        """What it remembers, by name: the tensors themselves, to be copied out of or into."""
+        return {"square": self.square}
+
+
+class Adam:
+    """Adam with bias correction (Kingma & Ba 2015); with decay, AdamW (Loshchilov & Hutter 2019). All [N]."""
+
+    def __init__(self, flat: FlatParameters, *, beta1: float, beta2: float, decay: float = 0.0) -> None:
+        self.flat = flat
+        self.beta1, self.beta2, self.decay = beta1, beta2, decay
+        self.mean = torch.zeros_like(flat.values)
+        self.square = torch.zeros_like(flat.values)
+        # In float64: a float32 stops counting at 2^24. On the CPU, so that reading it waits for nothing.
+        self.steps = torch.zeros(1, dtype=torch.float64)
+        self._scratch = torch.empty_like(flat.values)
+
+    def step(self, rate: float) -> None:
+        """One step along the gradients."""
+        gradients, values = self.flat.gradients, self.flat.values
+        self.steps += 1
+        count = float(self.steps)
+        if self.decay:
+            torch.mul(values, self.flat.decayed, out=self._scratch)
+            values.add_(self._scratch, alpha=-rate * self.decay)
+        self.mean.lerp_(gradients, 1 - self.beta1)
+        self.square.mul_(self.beta2).addcmul_(gradients, gradients, value=1 - self.beta2)
+        torch.sqrt(self.square, out=self._scratch).div_(math.sqrt(1 - self.beta2**count)).add_(1e-8)
+        values.addcdiv_(self.mean, self._scratch, value=-rate / (1 - self.beta1**count))
+
+    def memory(self) -> dict[str, Tensor]:
+        """What it remembers, by name: the tensors themselves, to be copied out of or into."""
+        return {"mean": self.mean, "square": self.square, "steps": self.steps}
+
+
+Optimiser = RMSprop | Adam
+
+
+def make_optimiser(options: Options, flat: FlatParameters) -> Optimiser:
+    """The optimiser that the options name."""
+    if options.optimizer == "rmsprop":
+        return RMSprop(flat, alpha=options.decay_rate)
+    decay = options.weight_decay if options.optimizer == "adamw" else 0.0
+    return Adam(flat, beta1=options.beta1, beta2=options.beta2, decay=decay)
+
+
+def restore_memory(optimiser: Optimiser, saved: dict[str, Tensor]) -> None:
+    """Copies saved memory into the optimiser; raises CheckpointError where it is another optimiser's."""
+    own = optimiser.memory()
+    if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in saved.items()}:
+        raise CheckpointError("the checkpoint's optimiser is not the one of its options")
+    for name, tensor in own.items():
+        tensor.copy_(saved[name])
+
+
+def make_schedule(options: Options, *, per_epoch: int, total: int) -> Callable[[int], float]:
+    """Gives the learning rate of an iteration (the first is 1).
+
+    per_epoch: iterations in an epoch; total: iterations of the whole run. A decay is by epochs, as the
+    originals have it: at the end of epoch `after` and of every `every`-th from there.
+    """
+
+    def decayed(iteration: int) -> float:
+        finished = (iteration - 1) // per_epoch
+        after, every = options.learning_rate_decay_after, options.learning_rate_decay_every
+        # Epoch 0 has no end: a decay after 0 first happens at the end of the first epoch.
+        times = 0 if finished < max(after, 1) else (finished - after) // every + (after > 0)
+        return options.learning_rate * float(options.learning_rate_decay**times)
+
+    def cosine(iteration: int) -> float:
+        span = max(1, total - options.warmup)
+        share = min(1.0, max(0, iteration - options.warmup) / span)
+        low = min(options.min_learning_rate, options.learning_rate)
+        return low + (options.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * share))
+
+    def trapezoid(iteration: int) -> float:
+        span = max(1.0, total * options.cooldown)
+        left = min(1.0, max(0, total - iteration) / span)
+        low = min(options.min_learning_rate, options.learning_rate)
+        return low + (options.learning_rate - low) * left
+
+    def constant(_iteration: int) -> float:
+        return options.learning_rate
+
+    shapes = {"decay": decayed, "cosine": cosine, "trapezoid": trapezoid, "constant": constant}
+    shape = shapes[options.schedule]
+
+    def rate(iteration: int) -> float:
+        grown = min(1.0, iteration / options.warmup) if options.warmup else 1.0
+        return shape(iteration) * grown
+
+    return rate

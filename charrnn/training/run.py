@@ -1,0 +1,236 @@
+"""One training run: all that changes while it goes on, how it is captured, and how it is taken up again.
+
+What is captured for a checkpoint is the same that a run goes back to when its loss explodes, so both are one
+mechanism: parameters, the optimiser's memory, the carried state, the random generators, the position in the text,
+and a few figures.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from charrnn.checkpoints.checkpoint import Checkpoint
+from charrnn.data.batches import Splits
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import CheckpointError, DeviceError
+from charrnn.network.model import CharRNN, State
+from charrnn.options.table import Options
+from charrnn.training.optimisation import FlatParameters, Optimiser, restore_memory
+
+FIGURES: dict[str, tuple[type, ...]] = {
+    "iteration": (int,),
+    "scale": (float,),
+    "recoveries": (int,),
+    "reference_loss": (float, NoneType),
+    "best_loss": (float, NoneType),
+    "best_name": (str, NoneType),
+    "since_best": (int,),
+    "written": (list,),
+    "seconds": (float,),
+    "evaluation_seconds": (float,),
+    "loss_sum": (float,),
+    "loss_count": (int,),
+}
+"""The fields of `Run` that are plain figures and belong to what is captured, with what they may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How the arithmetic is done: chosen once, at the start of a run, stored with it, and taken up again."""
+
+    device: str
+    precision: str
+    threads: int
+    kernel: str
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Execution":
+        """The inverse of `asdict`; raises CheckpointError for anything else."""
+        kinds = {"device": str, "precision": str, "threads": int, "kernel": str}
+        if not isinstance(value, dict) or {name: type(item) for name, item in value.items()} != kinds:
+            raise CheckpointError(f"the checkpoint's way of computing does not hold: {value!r:.80}")
+        if value["precision"] not in {"fp32", "bf16"} or not 1 <= value["threads"] <= 4096:
+            raise CheckpointError(f"the checkpoint's way of computing does not hold: {value!r:.80}")
+        return cls(**value)
+
+
+@dataclass(slots=True)
+class Run:
+    """The state of a training run.
+
+    directory: where checkpoints go; name: NAME in their names; corpus: name, sha256 and size of the text;
+    rate: iteration -> learning rate; total: the last iteration; state: carried from batch to batch; iteration:
+    steps done; scale: of the learning rate, halved at each recovery; reference_loss: the larger of the first
+    loss and log V, in nats; best_loss, best_name: of the evaluations; since_best: evaluations since then;
+    written: the names of this run's checkpoints; seconds: spent training, evaluation_seconds: evaluating, both
+    over all the parts of an interrupted run; loss_sum, loss_count: of the losses since the last evaluation;
+    resumed_from: the checkpoint that this run goes on from; id: what its checkpoints and rows are known by.
+    """
+
+    options: Options
+    directory: Path
+    name: str
+    corpus: dict[str, Any]
+    vocabulary: Vocabulary
+    splits: Splits
+    model: CharRNN
+    flat: FlatParameters
+    optimiser: Optimiser
+    execution: Execution
+    rate: Callable[[int], float]
+    total: int
+    state: State
+    reference_loss: float | None = None
+    iteration: int = 0
+    scale: float = 1.0
+    recoveries: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_loss: float | None = None
+    best_name: str | None = None
+    since_best: int = 0
+    written: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    resumed_from: Path | None = None
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this run goes on from a checkpoint of its own."""
+        return self.resumed_from is not None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.flat.values.device
+
+    @property
+    def per_epoch(self) -> int:
+        """Iterations in one pass over the training text."""
+        return len(self.splits.train)
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training text so far."""
+        return self.iteration / self.per_epoch
+
+    @property
+    def characters_per_step(self) -> int:
+        """Characters that one iteration reads."""
+        return self.options.batch_size * self.options.seq_length
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is a number."""
+        return bool(torch.isfinite(self.flat.values).all())
+
+    def capture(self, val_loss: float | None = None) -> Checkpoint:
+        """A copy of everything, on the CPU: what is saved, and what an exploding run goes back to."""
+        training = {f"optimiser.{name}": _copy(tensor) for name, tensor in self.optimiser.memory().items()}
+        training |= {f"state.{index}": _copy(tensor) for index, tensor in enumerate(self.state)}
+        training["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            training["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        figures = {name: getattr(self, name) for name in FIGURES}
+        return Checkpoint(
+            config=self.model.config,
+            vocabulary=self.vocabulary,
+            parameters={name: _copy(tensor) for name, tensor in self.model.tensors().items()},
+            options=asdict(self.options),
+            progress={"iteration": self.iteration, "epoch": self.epoch, "total": self.total},
+            history=list(self.history),
+            val_loss=val_loss,
+            split=self.splits.kind,
+            corpus=self.corpus,
+            dtype=str(self.flat.values.dtype).removeprefix("torch."),
+            training=training,
+            training_state={
+                **figures,
+                "written": list(self.written),
+                "position": self.splits.train.position,
+                "name": self.name,
+                "id": self.id,
+                "execution": asdict(self.execution),
+            },
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes back (or forward) to what was captured. Raises CheckpointError where it does not fit."""
+        if checkpoint.training is None or checkpoint.training_state is None:
+            raise CheckpointError("this checkpoint holds a network only: begin from it with --init-from")
+        training, figures = checkpoint.training, checkpoint.training_state
+        for name, kinds in FIGURES.items():
+            if type(figures.get(name)) not in kinds:
+                raise CheckpointError(
+                    f"the checkpoint's training state does not fit: {name} is {figures.get(name)!r:.40}"
+                )
+        try:
+            with torch.no_grad():
+                for name, tensor in self.model.tensors().items():
+                    tensor.copy_(checkpoint.parameters[name])
+            restore_memory(self.optimiser, _under(training, "optimiser."))
+            parts = [training[f"state.{index}"] for index in range(len(self.state))]
+            if any(part.shape != own.shape for part, own in zip(parts, self.state, strict=True)):
+                raise CheckpointError("the checkpoint's carried state is of another shape")
+            self.state = tuple(part.to(self.device, copy=True) for part in parts)
+            torch.set_rng_state(training["random.cpu"])
+            if self.device.type == "cuda" and "random.cuda" in training:
+                torch.cuda.set_rng_state(training["random.cuda"], self.device)
+            self.splits.train.position = figures["position"]
+            for name in FIGURES:
+                setattr(self, name, figures[name])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"the checkpoint's training state does not fit: {error}") from error
+        self.id = str(figures.get("id", ""))  # runs of before there were ids have none
+        self.written = list(self.written)
+        self.history = list(checkpoint.history)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that is meant: cpu, cuda, cuda:N, mps; auto is the best there is.
+
+    Raises DeviceError for one that was asked for by name and is not there. On CUDA float32 then means float32: cuDNN
+    would multiply in TF32 on its own, in evaluation too, and GPUs that have TF32 train in bfloat16, which is faster.
+    """
+    device = _find_device(name)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return device
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
+        raise DeviceError(f"there is no device {name!r}: choose cpu, cuda, cuda:N, mps or auto")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            build = "" if torch.version.cuda else " (this PyTorch is a CPU build)"
+            raise DeviceError(
+                f"--device {name}: this machine has {count or 'no'} CUDA GPU{'s' * (count > 1)} that PyTorch "
+                f"can use{build}; --device auto takes what is there"
+            )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("--device mps: PyTorch finds no Metal GPU here; --device auto takes what is there")
+    return device
