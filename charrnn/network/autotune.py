@@ -79,10 +79,10 @@ class Shape:
     def name(self) -> str:
         """A key for the file of choices, readable."""
         c = self.config
-        cell = f"gru-{c.reset}" if c.cell == "gru" else c.cell
+        cell = f"gru-{'after' if c.reset_after else 'before'}" if c.cell == "gru" else c.cell
         extras = f"{'-dropout' if c.dropout else ''}{'-batchnorm' if c.batchnorm else ''}"
-        first = f"e{c.embedding}" if c.embedding else "onehot"
-        return f"{cell}-{c.layers}x{c.size}-v{c.vocabulary_size}-{first}{extras}-b{self.batch}-s{self.steps}"
+        first = f"e{c.embedding_dim}" if c.embedding_dim else "onehot"
+        return f"{cell}-{c.num_layers}x{c.hidden_size}-v{c.vocabulary_size}-{first}{extras}-b{self.batch}-s{self.steps}"
 
 
 Measure: TypeAlias = Callable[[Shape, Choice], Timing]

@@ -124,12 +124,12 @@ class Network:
     def __init__(self, config: ModelConfig, parameters: Mapping[str, Array], dtype: Any, granule: int = 16) -> None:
         self.config, self.dtype = config, np.dtype(dtype)
         # Added units have no weights and stay exactly 0; multiples of 16 let products round alike for all blocks.
-        self.size = -(-config.size // granule) * granule
+        self.size = -(-config.hidden_size // granule) * granule
         self._parameters = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
         self._stored = 2.0 if config.cell == "lstm" else 1.0
-        self.layers = [self._layer(number) for number in range(config.layers)]
+        self.layers = [self._layer(number) for number in range(config.num_layers)]
         inputs = self._parameters["layers.0.input.weight"]
-        if config.embedding:
+        if config.embedding_dim:
             inputs = inputs @ self._parameters["embedding.weight"].T
         self.table = self._arranged(inputs, _GATES[config.cell]) + self.layers[0].bias
         self.decoder, self.decoder_bias = self._decoder()
@@ -151,19 +151,19 @@ class Network:
                 hidden = np.concatenate([below, hidden])
             return _Layer(hidden, self._arranged((bias + own_bias)[:, None], gates)[0])
         candidate = ((2, 0.5),)  # the reset gate is stored doubled
-        if self.config.reset == "before":
+        if not self.config.reset_after:
             biases = self._arranged((bias + own_bias)[:, None], gates)[0]
             return _Layer(
                 self._arranged(own, gates[:2], self.size), biases, below, self._arranged(own, candidate, self.size)
             )
-        bias[: 2 * self.config.size] += own_bias[: 2 * self.config.size]
+        bias[: 2 * self.config.hidden_size] += own_bias[: 2 * self.config.hidden_size]
         inside = self._arranged(own_bias[:, None], candidate)[0]
         biases = self._arranged(bias[:, None], gates)[0]
         return _Layer(self._arranged(own, gates[:2] + candidate, self.size), biases, below, candidate_bias=inside)
 
     def _arranged(self, weight: Array, gates: Sequence[tuple[int, float]], rows: int = 0) -> Array:
         """Rows [G·H, K] of the model as a right-hand factor [K, gates·H] of ours, with K padded to `rows`."""
-        size, columns = self.config.size, weight.shape[1]
+        size, columns = self.config.hidden_size, weight.shape[1]
         arranged = np.zeros((max(rows, columns), len(gates) * self.size), self.dtype)
         for place, (number, factor) in enumerate(gates):
             start = place * self.size
@@ -173,7 +173,7 @@ class Network:
     def _upwards(self, number: int) -> tuple[Array, Array]:
         """What the layer above multiplies a layer's stored state with, and adds: batch normalisation, or 1 and 0."""
         if not self.config.batchnorm:
-            return np.full(self.config.size, 1 / self._stored), np.zeros(self.config.size)
+            return np.full(self.config.hidden_size, 1 / self._stored), np.zeros(self.config.hidden_size)
         weight, bias, mean, variance = (
             self._parameters[f"layers.{number}.norm.{part}"] for part in ("weight", "bias", "mean", "variance")
         )
@@ -182,9 +182,9 @@ class Network:
 
     def _decoder(self) -> tuple[Array, Array]:
         weight, symbols = self._parameters["decoder.weight"], self.config.vocabulary_size
-        factor, shift = self._upwards(self.config.layers - 1)
+        factor, shift = self._upwards(self.config.num_layers - 1)
         padded = np.zeros((self.size, -(-symbols // 64) * 64), self.dtype)
-        padded[: self.config.size, :symbols] = (weight * factor).T
+        padded[: self.config.hidden_size, :symbols] = (weight * factor).T
         bias = np.zeros(padded.shape[1], self.dtype)
         bias[:symbols] = self._parameters["decoder.bias"] + weight @ shift
         return padded, bias
@@ -196,14 +196,14 @@ class Block:
     def __init__(self, network: Network, streams: int) -> None:
         self.network, self.streams = network, streams
         config, size = network.config, network.size
-        self._states = np.zeros((streams, config.layers * size), network.dtype)
-        self._cells = np.zeros((config.layers, streams, size), network.dtype)
+        self._states = np.zeros((streams, config.num_layers * size), network.dtype)
+        self._cells = np.zeros((config.num_layers, streams, size), network.dtype)
         self._gathered = np.empty((streams, network.table.shape[1]), network.dtype)
         self._padded = np.zeros((streams, network.decoder.shape[1]), network.dtype)
         self.logits = self._padded[:, : config.vocabulary_size]
         make = {"lstm": self._lstm, "gru": self._gru, "rnn": self._rnn}[config.cell]
-        self._run = [make(number) for number in range(config.layers)]
-        self._decode = _product(self._state(config.layers - 1), network.decoder, self._padded)
+        self._run = [make(number) for number in range(config.num_layers)]
+        self._decode = _product(self._state(config.num_layers - 1), network.decoder, self._padded)
 
     def _state(self, number: int, below: int = 0) -> Array:
         """The view of a layer's state, with those of `below` layers under it."""

@@ -37,8 +37,8 @@ def initialise(model: CharRNN, scheme: str, generator: torch.Generator | None = 
         else:
             _by_torch(model, scheme, generator)
         if model.config.cell == "lstm":
-            size = model.config.size
-            for layer in range(model.config.layers):
+            size = model.config.hidden_size
+            for layer in range(model.config.num_layers):
                 model.get_parameter(f"layers.{layer}.input.bias")[size : 2 * size] = 1
 
 
@@ -70,9 +70,9 @@ def _uniform(twister: np.random.RandomState, count: int) -> NDArray[np.float64]:
 def _as_drawn(model: CharRNN) -> Iterator[Tensor]:
     """Views of all parameters that are drawn, in the order in which they are."""
     config = model.config
-    if config.embedding:
+    if config.embedding_dim:
         yield model.get_parameter("embedding.weight")
-    for layer in range(config.layers):
+    for layer in range(config.num_layers):
         for side, gates in _MODULES[config.cell]:
             for kind in ("weight", "bias") if config.hidden_bias or side == "input" else ("weight",):
                 yield from _rows(model.get_parameter(f"layers.{layer}.{side}.{kind}"), config, gates)
@@ -82,14 +82,14 @@ def _as_drawn(model: CharRNN) -> Iterator[Tensor]:
 
 def _rows(parameter: Tensor, config: ModelConfig, gates: str) -> Iterator[Tensor]:
     """The rows of a layer's parameter that belong to the gates named, gate by gate."""
-    size = config.size
+    size = config.hidden_size
     for gate in gates:
         place = _GATES[config.cell].index(gate)
         yield parameter[place * size : (place + 1) * size]
 
 
 def _by_torch(model: CharRNN, scheme: str, generator: torch.Generator | None) -> None:
-    size = model.config.size
+    size = model.config.hidden_size
     for name, parameter in model.named_parameters():
         if ".norm." in name:
             continue  # scale 1, shift 0, as made
@@ -111,4 +111,4 @@ def _torch_rnn(model: CharRNN, name: str, parameter: Tensor, generator: torch.Ge
         return
     layer = name.rsplit(".", 2)[0]
     width = model.get_parameter(f"{layer}.input.weight").shape[1]
-    parameter.normal_(0, 1 / math.sqrt(width + model.config.size), generator=generator)
+    parameter.normal_(0, 1 / math.sqrt(width + model.config.hidden_size), generator=generator)

@@ -37,6 +37,15 @@ from charrnn.errors import CheckpointError, UsageError
 CELLS = {"lstm": 4, "gru": 3, "rnn": 1}
 """Gates of each kind of cell."""
 
+_NAMES_IN_FILES = {
+    "hidden_size": "size",
+    "num_layers": "layers",
+    "embedding_dim": "embedding",
+    "locked_dropout": "locked",
+    "reset_after": "reset",
+}
+"""Fields of `ModelConfig` that checkpoint files call otherwise; there `reset` is "before" or "after"."""
+
 State: TypeAlias = tuple[Tensor, ...]
 """What is carried from one window of text to the next: each tensor [layers, B, H]; LSTM (h, c), others (h,)."""
 
@@ -60,39 +69,36 @@ class Stack(Protocol):
 class ModelConfig:
     """The shape of a network: with it and the parameters by name, the network is complete.
 
-    vocabulary_size: symbols (V); cell: lstm, gru or rnn; size: hidden units a layer (H); layers: their number;
-    embedding: width of the learned input vectors (E), 0 for one-hot input; dropout: share of units dropped after
-    each layer (the input of the layers from the second on, and the decoder's input), while training; locked:
+    vocabulary_size: symbols (V); cell: lstm, gru or rnn; hidden_size: units a layer (H); num_layers: layers;
+    embedding_dim: width of the learned input vectors (E), 0 for one-hot input; dropout: share of units dropped after
+    each layer (the input of the layers from the second on, and the decoder's input), while training; locked_dropout:
     whether a unit that is dropped stays so over the whole window (Gal & Ghahramani 2016), drawn anew for each
     stream, layer and window, instead of for each character; weight_dropout: share of the recurrent weights dropped
     while training, drawn anew for each window (DropConnect on U, as Merity, Keskar & Socher 2018);
-    batchnorm: batch normalisation after each layer (torch-rnn); reset: where a GRU's reset gate acts, before
-    or after the matrix product; hidden_bias: whether the second bias (d) is learned or stays zero (torch-rnn
-    has one bias).
+    batchnorm: batch normalisation after each layer (torch-rnn); reset_after: whether a GRU's reset gate acts after
+    the matrix product; hidden_bias: whether the second bias (d) is learned or stays zero (torch-rnn has one bias).
     """
 
     vocabulary_size: int
     cell: str = "lstm"
-    size: int = 128
-    layers: int = 2
-    embedding: int = 0
+    hidden_size: int = 128
+    num_layers: int = 2
+    embedding_dim: int = 0
     dropout: float = 0.0
-    locked: bool = False
+    locked_dropout: bool = False
     weight_dropout: float = 0.0
     batchnorm: bool = False
-    reset: str = "before"
+    reset_after: bool = False
     hidden_bias: bool = True
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise UsageError(f"there is no cell {self.cell!r}: choose one of {', '.join(CELLS)}")
-        if self.reset not in {"before", "after"}:
-            raise UsageError(f"a GRU's reset is 'before' or 'after' the matrix product, not {self.reset!r}")
-        for name in ("vocabulary_size", "size", "layers"):
+        for name in ("vocabulary_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
                 raise UsageError(f"the network's {name} must be at least 1, not {getattr(self, name)}")
-        if self.embedding < 0:
-            raise UsageError(f"the embedding's width must be 0 (one-hot) or more, not {self.embedding}")
+        if self.embedding_dim < 0:
+            raise UsageError(f"the embedding's width must be 0 (one-hot) or more, not {self.embedding_dim}")
         for name, share in (("dropout", self.dropout), ("weight dropout", self.weight_dropout)):
             if not 0 <= share < 1:
                 raise UsageError(f"{name} is a share from 0 to less than 1, not {share}")
@@ -109,43 +115,46 @@ class ModelConfig:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of the network by name, with its shape, in the order of `CharRNN.state_dict`."""
-        rows = self.gates * self.size
+        rows = self.gates * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
-        if self.embedding:
-            shapes["embedding.weight"] = (self.vocabulary_size, self.embedding)
-        for layer in range(self.layers):
-            width = self.size if layer else (self.embedding or self.vocabulary_size)
+        if self.embedding_dim:
+            shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_dim)
+        for layer in range(self.num_layers):
+            width = self.hidden_size if layer else (self.embedding_dim or self.vocabulary_size)
             shapes[f"layers.{layer}.input.weight"] = (rows, width)
             shapes[f"layers.{layer}.input.bias"] = (rows,)
-            shapes[f"layers.{layer}.hidden.weight"] = (rows, self.size)
+            shapes[f"layers.{layer}.hidden.weight"] = (rows, self.hidden_size)
             shapes[f"layers.{layer}.hidden.bias"] = (rows,)
             if self.batchnorm:
                 for part in ("weight", "bias", "mean", "variance"):
-                    shapes[f"layers.{layer}.norm.{part}"] = (self.size,)
-        shapes["decoder.weight"] = (self.vocabulary_size, self.size)
+                    shapes[f"layers.{layer}.norm.{part}"] = (self.hidden_size,)
+        shapes["decoder.weight"] = (self.vocabulary_size, self.hidden_size)
         shapes["decoder.bias"] = (self.vocabulary_size,)
         return shapes
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with every field."""
-        return asdict(self)
+        """A JSON object with every field, by the names that checkpoint files have."""
+        named = {_NAMES_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
+        return named | {"reset": "after" if self.reset_after else "before"}
 
     @classmethod
     def from_json(cls, value: Any) -> "ModelConfig":
         """The inverse of `to_json`; raises CheckpointError for anything else."""
         if not isinstance(value, dict):
             raise CheckpointError("the network's description is not a JSON object")
-        kinds: dict[str, Any] = {field.name: field.type for field in fields(cls)}
-        unknown = sorted(set(value) - set(kinds))
+        known = {_NAMES_IN_FILES.get(field.name, field.name): field for field in fields(cls)}
+        unknown = sorted(set(value) - set(known))
         if unknown:
             raise CheckpointError(f"the network's description has an unknown key {unknown[0]!r}")
+        reset = str(value.get("reset", "before"))
+        value = value | {"reset": {"before": False, "after": True}.get(reset, reset)}
         for name, item in value.items():
-            kind = kinds[name]
+            kind: Any = known[name].type
             fits = isinstance(item, int | float if kind is float else kind)
             if not fits or (isinstance(item, bool) and kind is not bool):
                 raise CheckpointError(f"the network's description says {name} = {item!r:.40}")
         try:
-            return cls(**value)
+            return cls(**{known[name].name: item for name, item in value.items()})
         except (TypeError, UsageError) as error:
             raise CheckpointError(f"the network's description does not hold: {error}") from error
 
@@ -182,11 +191,11 @@ class _Embedding(nn.Module):
 class _Layer(nn.Module):
     def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
-        rows = config.gates * config.size
+        rows = config.gates * config.hidden_size
         self.input = _Affine(rows, width)
-        self.hidden = _Affine(rows, config.size, learned_bias=config.hidden_bias)
+        self.hidden = _Affine(rows, config.hidden_size, learned_bias=config.hidden_bias)
         if config.batchnorm:
-            self.norm = _Norm(config.size)
+            self.norm = _Norm(config.hidden_size)
 
 
 def lstm_step(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,10 +205,10 @@ def lstm_step(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor)
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def gru_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor, reset: str) -> Tensor:
+def gru_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor, reset_after: bool) -> Tensor:
     """One step of a GRU layer: gates [B,3H] (W x + b), h [B,H] -> new h [B,H]."""
     size = h.shape[1]
-    if reset == "after":
+    if reset_after:
         hidden = functional.linear(h, weight, bias)
         r, z = torch.sigmoid(gates[:, : 2 * size] + hidden[:, : 2 * size]).chunk(2, dim=1)
         n = torch.tanh(gates[:, 2 * size :] + r * hidden[:, 2 * size :])
@@ -237,7 +246,7 @@ def between_layers(
     if config.batchnorm:
         name = f"layers.{layer}.norm"
         outputs = functional.batch_norm(
-            outputs.reshape(-1, config.size),
+            outputs.reshape(-1, config.hidden_size),
             parameters[f"{name}.mean"],
             parameters[f"{name}.variance"],
             parameters[f"{name}.weight"],
@@ -251,7 +260,7 @@ def drop(outputs: Tensor, config: ModelConfig, training: bool) -> Tensor:
     """Inverted dropout of a layer's outputs [B,S,H], while training."""
     if not (config.dropout and training):
         return outputs
-    if config.locked:
+    if config.locked_dropout:
         return outputs * functional.dropout(outputs.new_ones(outputs.shape[0], 1, outputs.shape[2]), config.dropout)
     return functional.dropout(outputs, config.dropout)
 
@@ -261,7 +270,7 @@ def drop_weights(parameters: dict[str, Tensor], config: ModelConfig, training: b
     share = config.weight_dropout
     if not (share and training):
         return parameters
-    names = [f"layers.{layer}.hidden.weight" for layer in range(config.layers)]
+    names = [f"layers.{layer}.hidden.weight" for layer in range(config.num_layers)]
     return parameters | {name: parameters[name] * weight_mask(parameters[name], share) for name in names}
 
 
@@ -292,7 +301,7 @@ def reference_stack(
     that symbol is read. Returns the outputs as the decoder sees them [B,S,H] (dropout applied) and the new state.
     """
     final: list[list[Tensor]] = [[] for _ in state]
-    for layer in range(config.layers):
+    for layer in range(config.num_layers):
         gates = input_gates(parameters, layer, inputs)
         inputs, last = _run_layer(
             parameters, layer, gates, [part[layer] for part in state], config=config, resets=resets
@@ -323,7 +332,7 @@ def _run_layer(
         if config.cell == "lstm":
             state = list(lstm_step(step, state[0], state[1], weight, bias))
         elif config.cell == "gru":
-            state = [gru_step(step, state[0], weight, bias, config.reset)]
+            state = [gru_step(step, state[0], weight, bias, config.reset_after)]
         else:
             state = [rnn_step(step, state[0], weight, bias)]
         outputs.append(state[0])
@@ -343,11 +352,13 @@ class CharRNN(nn.Module):
         super().__init__()
         self.config = config
         self.stack = stack
-        if config.embedding:
-            self.embedding = _Embedding(config.vocabulary_size, config.embedding)
-        first = config.embedding or config.vocabulary_size
-        self.layers = nn.ModuleList(_Layer(config, config.size if layer else first) for layer in range(config.layers))
-        self.decoder = _Affine(config.vocabulary_size, config.size)
+        if config.embedding_dim:
+            self.embedding = _Embedding(config.vocabulary_size, config.embedding_dim)
+        first = config.embedding_dim or config.vocabulary_size
+        self.layers = nn.ModuleList(
+            _Layer(config, config.hidden_size if layer else first) for layer in range(config.num_layers)
+        )
+        self.decoder = _Affine(config.vocabulary_size, config.hidden_size)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every parameter and buffer by name: what the stack is given, and what a checkpoint keeps."""
@@ -356,7 +367,7 @@ class CharRNN(nn.Module):
     def initial_state(self, batch: int) -> State:
         """Zeros: one tensor [layers, batch, H] for each part of the state."""
         like = self.decoder.weight
-        shape = (self.config.layers, batch, self.config.size)
+        shape = (self.config.num_layers, batch, self.config.hidden_size)
         return tuple(torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(self.config.states))
 
     def hidden(self, tokens: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:

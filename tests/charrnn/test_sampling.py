@@ -20,13 +20,13 @@ from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.sampling.generation import Choice, Sampler, encode_prime, generate, sample
 
 SHAPES = [
-    {"cell": "lstm", "layers": 1, "size": 32},
-    {"cell": "lstm", "layers": 3, "size": 50, "embedding": 9, "batchnorm": True, "hidden_bias": False},
-    {"cell": "lstm", "layers": 2, "size": 400},
-    {"cell": "gru", "layers": 2, "size": 33, "reset": "before"},
-    {"cell": "gru", "layers": 3, "size": 21, "reset": "after", "embedding": 5, "batchnorm": True},
-    {"cell": "rnn", "layers": 1, "size": 21},
-    {"cell": "rnn", "layers": 3, "size": 40, "batchnorm": True},
+    {"cell": "lstm", "num_layers": 1, "hidden_size": 32},
+    {"cell": "lstm", "num_layers": 3, "hidden_size": 50, "embedding_dim": 9, "batchnorm": True, "hidden_bias": False},
+    {"cell": "lstm", "num_layers": 2, "hidden_size": 400},
+    {"cell": "gru", "num_layers": 2, "hidden_size": 33},
+    {"cell": "gru", "num_layers": 3, "hidden_size": 21, "reset_after": True, "embedding_dim": 5, "batchnorm": True},
+    {"cell": "rnn", "num_layers": 1, "hidden_size": 21},
+    {"cell": "rnn", "num_layers": 3, "hidden_size": 40, "batchnorm": True},
 ]
 
 
@@ -147,7 +147,7 @@ def by_hand(model: CharRNN, choice: Choice, seed: int, length: int, prime: str) 
 @pytest.mark.parametrize("choice", [Choice(temperature=0.5), Choice(top_k=2)])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_a_record_begins_with_a_zero_state_as_in_training(cell: str, choice: Choice, way: str) -> None:
-    model = CharRNN(ModelConfig(vocabulary_size=2, cell=cell, size=32, layers=2)).eval()
+    model = CharRNN(ModelConfig(vocabulary_size=2, cell=cell, hidden_size=32, num_layers=2)).eval()
     for parameter in model.parameters():
         parameter.data.uniform_(-0.6, 0.6, generator=torch.Generator().manual_seed(parameter.numel()))
     settings = {"length": 120, "prime": "aabb", "choice": choice, "reset_state_on": SEPARATOR}

@@ -22,7 +22,7 @@ MAX_OUTPUTS = 1024
 """Beyond this vocabulary the decoder is PyTorch's: its product is then large enough to be fast there."""
 
 _I64, _F32, _U32, _I32, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_int32, ctypes.c_void_p
-CELLS = {("lstm", ""): 0, ("gru", "before"): 1, ("gru", "after"): 2, ("rnn", ""): 3}
+CELLS = {("lstm", False): 0, ("gru", False): 1, ("gru", True): 2, ("rnn", False): 3}
 
 
 class Task(ctypes.Structure):
@@ -94,7 +94,7 @@ def verify(library: Library) -> None:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(5, (3, 4), generator=generator)
     for cell in ("lstm", "gru"):
-        model = CharRNN(ModelConfig(5, cell, size=18, layers=2))
+        model = CharRNN(ModelConfig(5, cell, hidden_size=18, num_layers=2))
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.5, 0.5, generator=generator)
@@ -258,7 +258,7 @@ class CompiledStack:
             and state[0].dtype == torch.float32
             and resets is None
             and not config.batchnorm
-            and config.layers <= MAX_LAYERS
+            and config.num_layers <= MAX_LAYERS
         )
 
     def __call__(
@@ -310,15 +310,15 @@ class CompiledStack:
             workspaces=self._workspaces,
             precision=self.precision if training else "fp32",
             threads=self.threads,
-            cell=CELLS[config.cell, config.reset if config.cell == "gru" else ""],
-            layers=config.layers,
-            hidden=config.size,
+            cell=CELLS[config.cell, config.cell == "gru" and config.reset_after],
+            layers=config.num_layers,
+            hidden=config.hidden_size,
             keep=keep,
-            locked=config.locked,
+            locked=config.locked_dropout,
             seed=int(torch.randint(1 << 32, (1,))) if keep < 1 else 0,
         )
         weights = list(layer_tensors(parameters, config))
-        if config.embedding:
+        if config.embedding_dim:
             # A symbol's vector times the input weight is the same wherever the symbol stands: one column each.
             weights[0] = weights[0] @ parameters["embedding.weight"].t()
         if targets is not None:
@@ -331,7 +331,7 @@ def layer_tensors(parameters: Mapping[str, Tensor], config: "ModelConfig") -> li
     """The layers' weights and biases in the order that the kernels take them."""
     return [
         parameters[f"layers.{layer}.{part}.{kind}"]
-        for layer in range(config.layers)
+        for layer in range(config.num_layers)
         for part in ("input", "hidden")
         for kind in ("weight", "bias")
     ]

@@ -34,8 +34,8 @@ class OperatorStack:
         return (
             resets is None
             and not config.batchnorm
-            and not (config.cell == "gru" and config.reset == "before")
-            and (config.embedding > 0 or config.vocabulary_size <= MAX_ONE_HOT)
+            and not (config.cell == "gru" and not config.reset_after)
+            and (config.embedding_dim > 0 or config.vocabulary_size <= MAX_ONE_HOT)
             and state[0].dtype == torch.float32
         )
 
@@ -52,15 +52,17 @@ class OperatorStack:
         """The stack's outputs [B,S,H] and the new state."""
         if not self.supports(state, config, resets):
             return self.otherwise(parameters, inputs, state, config, training=training, resets=resets)  # type: ignore[no-any-return]
-        if inputs.dtype == torch.int64 and config.embedding:
+        if inputs.dtype == torch.int64 and config.embedding_dim:
             inputs = functional.embedding(inputs, parameters["embedding.weight"])
         elif inputs.dtype == torch.int64:
             eye = torch.eye(config.vocabulary_size, device=inputs.device)
             inputs = functional.embedding(inputs, eye)
         low = training and self.precision == "bf16"
         # Between its layers an operator drops other units at each character: for a locked mask, one call a layer.
-        alone = config.locked and config.dropout > 0 and training
-        groups = [range(layer, layer + 1) for layer in range(config.layers)] if alone else [range(config.layers)]
+        alone = config.locked_dropout and config.dropout > 0 and training
+        groups = (
+            [range(layer, layer + 1) for layer in range(config.num_layers)] if alone else [range(config.num_layers)]
+        )
         final = []
         for group in groups:
             part = [one[group.start : group.stop] for one in state]

@@ -66,7 +66,7 @@ class CompiledNetwork:
             layers.append(_Layer(*(self._packed(factor) for factor in factors), *biases))
         self._layers = (_Layer * len(layers))(*layers)
         self._fixed: dict[str, Any] = {
-            "cell": CELLS[self.config.cell, self.config.reset if self.config.cell == "gru" else ""],
+            "cell": CELLS[self.config.cell, self.config.cell == "gru" and self.config.reset_after],
             "layers": len(layers),
             "size": self.size,
             "symbols": self.config.vocabulary_size,
@@ -97,7 +97,7 @@ class CompiledStreams:
 
     def __init__(self, network: CompiledNetwork, streams: int, threads: int = 1) -> None:
         self.streams, self._network = streams, network
-        width, symbols = network.config.layers * network.size, network.config.vocabulary_size
+        width, symbols = network.config.num_layers * network.size, network.config.vocabulary_size
         self._states, self._cells = _aligned(streams, width), _aligned(streams, width)
         self._padded = _aligned(streams, network.columns)
         self._scratch, self._weights = _aligned(streams, 8 * network.size), np.empty((streams, symbols))

@@ -168,7 +168,10 @@ def test_other_instruction_sets_give_the_same_numbers(tmp_path: Path, level: str
 
 def _compare_sampling(made: compiled.Library) -> None:
     """NumPy's logits, and a stream's bits alone and among others."""
-    for config in (ModelConfig(21, "lstm", size=33, layers=2), ModelConfig(21, "gru", size=33, layers=2)):
+    for config in (
+        ModelConfig(21, "lstm", hidden_size=33, num_layers=2),
+        ModelConfig(21, "gru", hidden_size=33, num_layers=2),
+    ):
         model = CharRNN(config)
         parameters = {name: np.random.default_rng(0).uniform(-0.4, 0.4, t.shape) for name, t in model.tensors().items()}
         network = Network(config, parameters, np.float32, made.granule)
@@ -184,7 +187,7 @@ def test_sampling_waits_for_a_compiler_only_where_it_pays(tmp_path: Path, monkey
     for name, value in compiler_script(tmp_path, WRITES).items():  # what it makes is no library: NumPy has to do
         monkeypatch.setenv(name, value)
     compiled.loaded.cache_clear()
-    model = CharRNN(ModelConfig(3, size=4)).eval()
+    model = CharRNN(ModelConfig(3, hidden_size=4)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(0.1)

@@ -17,12 +17,12 @@ from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.sampling.generation import Choice
 
 NETWORKS = [
-    ModelConfig(21, "lstm", size=32, layers=1),
-    ModelConfig(70, "lstm", size=50, layers=3, embedding=9, batchnorm=True),
-    ModelConfig(21, "gru", size=33, layers=3, reset="before", batchnorm=True),
-    ModelConfig(65, "gru", size=70, layers=2, reset="after", embedding=5),
-    ModelConfig(3, "rnn", size=21, layers=1),
-    ModelConfig(130, "rnn", size=40, layers=3, batchnorm=True),
+    ModelConfig(21, "lstm", hidden_size=32, num_layers=1),
+    ModelConfig(70, "lstm", hidden_size=50, num_layers=3, embedding_dim=9, batchnorm=True),
+    ModelConfig(21, "gru", hidden_size=33, num_layers=3, batchnorm=True),
+    ModelConfig(65, "gru", hidden_size=70, num_layers=2, reset_after=True, embedding_dim=5),
+    ModelConfig(3, "rnn", hidden_size=21, num_layers=1),
+    ModelConfig(130, "rnn", hidden_size=40, num_layers=3, batchnorm=True),
 ]
 STREAMS = [1, 2, 5, 13, 50, 110]
 
