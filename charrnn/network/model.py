@@ -1,27 +1,7 @@
 """The network: an embedding or one-hot input, a stack of recurrent layers, a linear decoder.
 
 Everything is plain PyTorch. The recurrent stack is one function (`reference_stack`, type `Stack`); a faster
-implementation of the same function is put in its place by assigning `model.stack`.
-
-The formulas (x: input, h: state, W and U: input and hidden weights, b and d: their biases):
-
-- LSTM, gates in the order i, f, g, o::
-
-    i, f, o = sigmoid(W x + b + U h + d);  g = tanh(W x + b + U h + d)
-    c' = f·c + i·g;  h' = o·tanh(c')
-
-- GRU, gates in the order r, z, n, always h' = (1 - z)·n + z·h::
-
-    r, z = sigmoid(W x + b + U h + d)
-    reset "after"  (cuDNN, torch.nn.GRU):  n = tanh(W x + b + r·(U h + d))
-    reset "before" (the original char-rnn): n = tanh(W x + b + U (r·h) + d)
-
-  The original writes h' = z·n + (1 - z)·h. That is the same network with the sign of z's weights and biases
-  turned (sigmoid(-a) = 1 - sigmoid(a)), which is what an importer has to do.
-
-- RNN::
-
-    h' = tanh(W x + b + U h + d)
+implementation of the same function is put in its place by assigning `model.stack`. The cells are in `cells.py`.
 """
 
 from collections.abc import Mapping
@@ -33,9 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.errors import CheckpointError, UsageError
-
-CELLS = {"lstm": 4, "gru": 3, "rnn": 1}
-"""Gates of each kind of cell."""
+from charrnn.network.cells import CELLS, Cell
 
 _NAMES_IN_FILES = {
     "hidden_size": "size",
@@ -104,14 +82,14 @@ class ModelConfig:
                 raise UsageError(f"{name} is a share from 0 to less than 1, not {share}")
 
     @property
-    def gates(self) -> int:
-        """Gates of the cell (G): the weights of a layer have G·H rows."""
-        return CELLS[self.cell]
+    def definition(self) -> Cell:
+        """What the cell is."""
+        return CELLS[self.cell].variant(self.reset_after)
 
     @property
-    def states(self) -> int:
-        """Tensors in the carried state: 2 for an LSTM (h, c), else 1."""
-        return 2 if self.cell == "lstm" else 1
+    def gates(self) -> int:
+        """Gates of the cell (G): the weights of a layer have G·H rows."""
+        return len(self.definition.gates)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of the network by name, with its shape, in the order of `CharRNN.state_dict`."""
@@ -198,32 +176,6 @@ class _Layer(nn.Module):
             self.norm = _Norm(config.hidden_size)
 
 
-def lstm_step(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM layer: gates [B,4H] (W x + b), h and c [B,H] -> new h and c [B,H]."""
-    i, f, g, o = (gates + functional.linear(h, weight, bias)).chunk(4, dim=1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
-
-
-def gru_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor, reset_after: bool) -> Tensor:
-    """One step of a GRU layer: gates [B,3H] (W x + b), h [B,H] -> new h [B,H]."""
-    size = h.shape[1]
-    if reset_after:
-        hidden = functional.linear(h, weight, bias)
-        r, z = torch.sigmoid(gates[:, : 2 * size] + hidden[:, : 2 * size]).chunk(2, dim=1)
-        n = torch.tanh(gates[:, 2 * size :] + r * hidden[:, 2 * size :])
-    else:
-        hidden = functional.linear(h, weight[: 2 * size], bias[: 2 * size])
-        r, z = torch.sigmoid(gates[:, : 2 * size] + hidden).chunk(2, dim=1)
-        n = torch.tanh(gates[:, 2 * size :] + functional.linear(r * h, weight[2 * size :], bias[2 * size :]))
-    return n + z * (h - n)
-
-
-def rnn_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """One step of a tanh layer: gates [B,H] (W x + b), h [B,H] -> new h [B,H]."""
-    return torch.tanh(gates + functional.linear(h, weight, bias))
-
-
 def input_gates(parameters: Mapping[str, Tensor], layer: int, inputs: Tensor) -> Tensor:
     """W x + b for a whole window.
 
@@ -304,7 +256,7 @@ def reference_stack(
     for layer in range(config.num_layers):
         gates = input_gates(parameters, layer, inputs)
         inputs, last = _run_layer(
-            parameters, layer, gates, [part[layer] for part in state], config=config, resets=resets
+            parameters, layer, gates, tuple(part[layer] for part in state), config=config, resets=resets
         )
         inputs = between_layers(parameters, layer, inputs, config, training)
         for part, value in zip(final, last, strict=True):
@@ -316,25 +268,25 @@ def _run_layer(
     parameters: Mapping[str, Tensor],
     layer: int,
     gates: Tensor,
-    state: list[Tensor],
+    state: State,
     *,
     config: ModelConfig,
     resets: Tensor | None,
-) -> tuple[Tensor, list[Tensor]]:
+) -> tuple[Tensor, State]:
     """One layer over the window: gates [B,S,G·H], state tensors [B,H] -> outputs [B,S,H], last state."""
     weight = parameters[f"layers.{layer}.hidden.weight"]
     bias = parameters[f"layers.{layer}.hidden.bias"]
+    cell = config.definition
+
+    def hidden(h: Tensor, rows: slice | None = None) -> Tensor:
+        return functional.linear(h, weight, bias) if rows is None else functional.linear(h, weight[rows], bias[rows])
+
     outputs = []
     for position, step in enumerate(gates.unbind(1)):
         if resets is not None:
             keep = (~resets[:, position]).to(step.dtype).unsqueeze(1)
-            state = [part * keep for part in state]
-        if config.cell == "lstm":
-            state = list(lstm_step(step, state[0], state[1], weight, bias))
-        elif config.cell == "gru":
-            state = [gru_step(step, state[0], weight, bias, config.reset_after)]
-        else:
-            state = [rnn_step(step, state[0], weight, bias)]
+            state = tuple(part * keep for part in state)
+        state = cell.step(step, state, hidden)
         outputs.append(state[0])
     return torch.stack(outputs, 1), state
 
@@ -368,7 +320,9 @@ class CharRNN(nn.Module):
         """Zeros: one tensor [layers, batch, H] for each part of the state."""
         like = self.decoder.weight
         shape = (self.config.num_layers, batch, self.config.hidden_size)
-        return tuple(torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(self.config.states))
+        return tuple(
+            torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(self.config.definition.states)
+        )
 
     def hidden(self, tokens: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """The stack's outputs [B,S,H] for tokens int64 [B,S], and the state after them."""

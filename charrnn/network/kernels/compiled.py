@@ -22,7 +22,8 @@ MAX_OUTPUTS = 1024
 """Beyond this vocabulary the decoder is PyTorch's: its product is then large enough to be fast there."""
 
 _I64, _F32, _U32, _I32, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_int32, ctypes.c_void_p
-CELLS = {("lstm", False): 0, ("gru", False): 1, ("gru", True): 2, ("rnn", False): 3}
+CELLS = {"lstm": 0, "gru-before": 1, "gru-after": 2, "rnn": 3}
+"""Cells that there are kernels for, as native/task.h numbers them."""
 
 
 class Task(ctypes.Structure):
@@ -234,6 +235,7 @@ class CompiledStack:
             and state[0].dtype == torch.float32
             and resets is None
             and not config.batchnorm
+            and config.definition.name in CELLS
             and config.num_layers <= MAX_LAYERS
         )
 
@@ -294,7 +296,7 @@ class CompiledStack:
         keep = 1.0 - config.dropout if training else 1.0
         outputs = 0 if targets is None else config.vocabulary_size
         return Task(
-            cell=CELLS[config.cell, config.cell == "gru" and config.reset_after],
+            cell=CELLS[config.definition.name],
             steps=tokens.shape[1],
             batch=tokens.shape[0],
             layers=config.num_layers,

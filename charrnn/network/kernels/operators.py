@@ -5,7 +5,7 @@ is left to the reference. Products are in bfloat16 where that was chosen, in tra
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,7 @@ from charrnn.network.model import drop
 if TYPE_CHECKING:
     from charrnn.network.model import ModelConfig, State
 
+_OPERATORS: dict[str, Callable[..., Any]] = {"lstm": torch.lstm, "gru-after": torch.gru, "rnn": torch.rnn_tanh}
 MAX_ONE_HOT = 2048
 """Symbols beyond which a dense one-hot input is more work than the layers themselves."""
 
@@ -34,7 +35,7 @@ class OperatorStack:
         return (
             resets is None
             and not config.batchnorm
-            and not (config.cell == "gru" and not config.reset_after)
+            and config.definition.name in _OPERATORS
             and (config.embedding_dim > 0 or config.vocabulary_size <= MAX_ONE_HOT)
             and state[0].dtype == torch.float32
         )
@@ -90,9 +91,6 @@ def _operator(
     with warnings.catch_warnings():
         # The parameters are views of one tensor, but not in the order that cuDNN packs them in: it copies them.
         warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
-        if config.cell == "lstm":
-            outputs, h, c = torch.lstm(inputs, list(state), *shared)
-            return outputs, (h, c)
-        run = torch.gru if config.cell == "gru" else torch.rnn_tanh
-        outputs, h = run(inputs, state[0], *shared)
-        return outputs, (h,)
+        run = _OPERATORS[config.definition.name]
+        outputs, *last = run(inputs, list(state) if len(state) > 1 else state[0], *shared)
+        return outputs, last

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from charrnn.data.vocabulary import Vocabulary
-from charrnn.network.inference import Block, Network
+from charrnn.network.inference import Batch, Network
 from charrnn.network.kernels import build, compiled
 from charrnn.network.kernels.build import CompileError, find_compiler, folders, instruction_set, key, library
 from charrnn.network.kernels.streams import CompiledNetwork, CompiledStreams
@@ -176,7 +176,7 @@ def _compare_sampling(made: compiled.Library) -> None:
         parameters = {name: np.random.default_rng(0).uniform(-0.4, 0.4, t.shape) for name, t in model.tensors().items()}
         network = Network(config, parameters, np.float32, made.granule)
         packed = CompiledNetwork(network, made)
-        many, alone, reference = CompiledStreams(packed, 32), CompiledStreams(packed, 1), Block(network, 32)
+        many, alone, reference = CompiledStreams(packed, 32), CompiledStreams(packed, 1), Batch(network, 32)
         for symbol in range(21):
             logits = many.step(np.full(32, symbol))
             np.testing.assert_allclose(logits, reference.step(np.full(32, symbol)), rtol=0, atol=1e-4)

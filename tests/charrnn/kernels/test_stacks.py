@@ -69,7 +69,7 @@ def window(config: ModelConfig, batch: int, steps: int) -> tuple[Tensor, Tensor,
     generator = torch.Generator().manual_seed(2)
     tokens, targets = (torch.randint(config.vocabulary_size, (batch, steps), generator=generator) for _ in range(2))
     shape = (config.num_layers, batch, config.hidden_size)
-    return tokens, targets, tuple(torch.rand(shape, generator=generator) - 0.5 for _ in range(config.states))
+    return tokens, targets, tuple(torch.rand(shape, generator=generator) - 0.5 for _ in range(config.definition.states))
 
 
 def results(model: CharRNN, tokens: Tensor, targets: Tensor, state: State, *, whole: bool) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from charrnn.network.inference import Block, Network
+from charrnn.network.inference import Batch, Network
 from charrnn.network.kernels import streams
 from charrnn.network.kernels.build import CompileError
 from charrnn.network.kernels.compiled import Library, loaded
@@ -62,7 +62,7 @@ def drawn(made: CompiledNetwork, count: int, threads: int, length: int = 40) -> 
 def test_logits_are_those_of_float64(config: ModelConfig, library: Library) -> None:
     made = CompiledNetwork(arranged(config, np.float32, library.granule), library)
     for count in (1, 2, 7, 32):
-        compiled, reference = CompiledStreams(made, count, 2), Block(arranged(config, np.float64, 16), 32)
+        compiled, reference = CompiledStreams(made, count, 2), Batch(arranged(config, np.float64, 16), 32)
         random = np.random.default_rng(count)
         for _ in range(30):
             symbols = random.integers(config.vocabulary_size, size=32)
