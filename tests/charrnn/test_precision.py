@@ -191,6 +191,8 @@ def test_shapes_that_differ_in_speed_have_names_of_their_own() -> None:
         ModelConfig(5, "gru", 8, 1, reset_after=True),
         ModelConfig(5, "rnn", 8, 1),
         ModelConfig(5, hidden_size=8, num_layers=1, dropout=0.5),
+        ModelConfig(5, hidden_size=8, num_layers=1, dropout=0.5, locked_dropout=True),
+        ModelConfig(5, hidden_size=8, num_layers=1, weight_dropout=0.5),
         ModelConfig(5, hidden_size=8, num_layers=1, embedding_dim=4),
         ModelConfig(5, hidden_size=8, num_layers=1, batchnorm=True),
         ModelConfig(6, hidden_size=8, num_layers=1),
