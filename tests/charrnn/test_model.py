@@ -8,11 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.network import cells
 from charrnn.network.initialisation import initialise
 from charrnn.network.model import CharRNN, ModelConfig
 from tests.charrnn import reference
 
 CELLS = [("lstm", False), ("gru", False), ("gru", True), ("rnn", False)]
+
+
+@pytest.mark.parametrize("reset_after", [False, True])
+@pytest.mark.parametrize("name", cells.CELLS)
+def test_a_cell_s_description_knows_all_its_gates(name: str, reset_after: bool) -> None:
+    cell = cells.CELLS[name].variant(reset_after)
+    assert (name, reset_after and cell.name.startswith("gru")) in CELLS  # the tests here go over all cells
+    assert sorted(cell.factors) == sorted(cell.gates)
+    assert sorted([*(cell.own or cell.factors), *cell.candidate]) == sorted(cell.gates)
+    for side in ("input", "hidden"):
+        assert sorted("".join(gates for one, gates in cell.drawn if one == side)) == sorted(cell.gates)
 
 
 def random_model(**config: Any) -> CharRNN:
