@@ -4,9 +4,9 @@ Everything is plain PyTorch. The recurrent stack is one function (`reference_sta
 implementation of the same function is put in its place by assigning `model.stack`. The cells are in `cells.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,21 +26,6 @@ _NAMES_IN_FILES = {
 
 State: TypeAlias = tuple[Tensor, ...]
 """What is carried from one window of text to the next: each tensor [layers, B, H]; LSTM (h, c), others (h,)."""
-
-
-class Stack(Protocol):
-    """Runs the recurrent layers over a window; see `reference_stack` for what goes in and out."""
-
-    def __call__(
-        self,
-        parameters: Mapping[str, Tensor],
-        inputs: Tensor,
-        state: State,
-        config: "ModelConfig",
-        *,
-        training: bool,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, State]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +120,28 @@ class ModelConfig:
             return cls(**{known[name].name: item for name, item in value.items()})
         except (TypeError, UsageError) as error:
             raise CheckpointError(f"the network's description does not hold: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a stack is given.
+
+    parameters: every tensor by name (see `ModelConfig.shapes`); tokens: symbols int64 [B,S]; state: tensors
+    [layers,B,H]; training: whether dropout and batch statistics are in force, and whether products may be in a
+    lower precision (without it they never are); resets: bool [B,S] or None, True where the state is zeroed before
+    that symbol is read.
+    """
+
+    config: ModelConfig
+    parameters: Mapping[str, Tensor]
+    tokens: Tensor
+    state: State
+    training: bool
+    resets: Tensor | None
+
+
+Stack: TypeAlias = Callable[[Window], tuple[Tensor, State]]
+"""Runs the recurrent layers over a window: gives the outputs as the decoder sees them [B,S,H], and the new state."""
 
 
 class _Affine(nn.Module):
@@ -236,55 +243,30 @@ def weight_mask(like: Tensor, share: float) -> Tensor:
     return kept.to(like.dtype).div_(1 - share).view_as(like)
 
 
-def reference_stack(
-    parameters: Mapping[str, Tensor],
-    inputs: Tensor,
-    state: State,
-    config: ModelConfig,
-    *,
-    training: bool,
-    resets: Tensor | None = None,
-) -> tuple[Tensor, State]:
-    """Runs the recurrent layers over a window: the plain implementation, whose numbers the faster ones must match.
-
-    parameters: every tensor by name (see `ModelConfig.shapes`); inputs: symbols int64 [B,S]; state: tensors
-    [layers,B,H]; training: whether dropout and batch statistics are in force, and whether products may be in a
-    lower precision (without it they never are); resets: bool [B,S] or None, True where the state is zeroed before
-    that symbol is read. Returns the outputs as the decoder sees them [B,S,H] (dropout applied) and the new state.
-    """
-    final: list[list[Tensor]] = [[] for _ in state]
-    for layer in range(config.num_layers):
-        gates = input_gates(parameters, layer, inputs)
-        inputs, last = _run_layer(
-            parameters, layer, gates, tuple(part[layer] for part in state), config=config, resets=resets
-        )
-        inputs = between_layers(parameters, layer, inputs, config, training)
-        for part, value in zip(final, last, strict=True):
-            part.append(value)
-    return inputs, tuple(torch.stack(part) for part in final)
+def reference_stack(window: Window) -> tuple[Tensor, State]:
+    """The plain implementation, step by step, whose numbers the faster ones must match."""
+    inputs, final = window.tokens, []
+    for layer in range(window.config.num_layers):
+        gates = input_gates(window.parameters, layer, inputs)
+        inputs, last = _run_layer(window, layer, gates, tuple(part[layer] for part in window.state))
+        inputs = between_layers(window.parameters, layer, inputs, window.config, window.training)
+        final.append(last)
+    return inputs, tuple(torch.stack(parts) for parts in zip(*final, strict=True))
 
 
-def _run_layer(
-    parameters: Mapping[str, Tensor],
-    layer: int,
-    gates: Tensor,
-    state: State,
-    *,
-    config: ModelConfig,
-    resets: Tensor | None,
-) -> tuple[Tensor, State]:
+def _run_layer(window: Window, layer: int, gates: Tensor, state: State) -> tuple[Tensor, State]:
     """One layer over the window: gates [B,S,G·H], state tensors [B,H] -> outputs [B,S,H], last state."""
-    weight = parameters[f"layers.{layer}.hidden.weight"]
-    bias = parameters[f"layers.{layer}.hidden.bias"]
-    cell = config.definition
+    weight = window.parameters[f"layers.{layer}.hidden.weight"]
+    bias = window.parameters[f"layers.{layer}.hidden.bias"]
+    cell = window.config.definition
 
     def hidden(h: Tensor, rows: slice | None = None) -> Tensor:
         return functional.linear(h, weight, bias) if rows is None else functional.linear(h, weight[rows], bias[rows])
 
     outputs = []
     for position, step in enumerate(gates.unbind(1)):
-        if resets is not None:
-            keep = (~resets[:, position]).to(step.dtype).unsqueeze(1)
+        if window.resets is not None:
+            keep = (~window.resets[:, position]).to(step.dtype).unsqueeze(1)
             state = tuple(part * keep for part in state)
         state = cell.step(step, state, hidden)
         outputs.append(state[0])
@@ -324,10 +306,14 @@ class CharRNN(nn.Module):
             torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(self.config.definition.states)
         )
 
-    def hidden(self, tokens: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+    def hidden(self, tokens: Tensor, state: State | None = None, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """The stack's outputs [B,S,H] for tokens int64 [B,S], and the state after them."""
+        return self.stack(self._window(tokens, state, resets))
+
+    def _window(self, tokens: Tensor, state: State | None, resets: Tensor | None) -> Window:
         parameters = drop_weights(self.tensors(), self.config, self.training)
-        return self.stack(parameters, tokens, state, self.config, training=self.training, resets=resets)
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        return Window(self.config, parameters, tokens, state, self.training, resets)
 
     def forward(self, tokens: Tensor, state: State | None = None, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Logits of each next symbol.
@@ -336,8 +322,6 @@ class CharRNN(nn.Module):
         resets: bool [B,S], True where the state is zeroed before that symbol is read.
         Returns (logits [B,S,V], state). The state is part of the graph: detach it to cut the gradient.
         """
-        if state is None:
-            state = self.initial_state(tokens.shape[0])
         outputs, state = self.hidden(tokens, state, resets)
         return self._decode(outputs), state
 
@@ -351,16 +335,12 @@ class CharRNN(nn.Module):
 
         A stack that has a `loss` of its own computes the decoder and the loss together with the layers.
         """
-        if state is None:
-            state = self.initial_state(tokens.shape[0])
-        parameters = drop_weights(self.tensors(), self.config, self.training)
+        window = self._window(tokens, state, resets)
         together = getattr(self.stack, "loss", None)
-        whole: tuple[Tensor, State] | None = None
-        if together is not None:
-            whole = together(parameters, tokens, targets, state, self.config, training=self.training, resets=resets)
+        whole: tuple[Tensor, State] | None = None if together is None else together(window, targets)
         if whole is not None:
             return whole
-        outputs, state = self.stack(parameters, tokens, state, self.config, training=self.training, resets=resets)
+        outputs, state = self.stack(window)
         logits = self._decode(outputs)
         return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()), state
 

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from charrnn.network.kernels.build import CompileError, library
 
 if TYPE_CHECKING:
-    from charrnn.network.model import CharRNN, ModelConfig, State
+    from charrnn.network.model import CharRNN, ModelConfig, Stack, State, Window
 
 MAX_LAYERS = 64
 MAX_OUTPUTS = 1024
@@ -219,67 +219,40 @@ class CompiledStack:
     (`supports`) is left to `otherwise`.
     """
 
-    def __init__(self, library: Library, *, precision: str, threads: int, otherwise: Any) -> None:
+    def __init__(self, library: Library, *, precision: str, threads: int, otherwise: "Stack") -> None:
         self.library = library
         self.precision = precision
         self.threads = threads
         self.otherwise = otherwise
         self.workspaces = Workspaces()
 
-    def supports(self, inputs: Tensor, state: "State", config: "ModelConfig", resets: Tensor | None) -> bool:
+    def supports(self, window: "Window") -> bool:
         """Whether this is a window that the kernels can run: symbols in, float32 on the CPU, plain layers."""
+        config = window.config
         return (
-            inputs.dtype == torch.int64
-            and inputs.device.type == "cpu"
-            and inputs.numel() > 0
-            and state[0].dtype == torch.float32
-            and resets is None
+            window.tokens.dtype == torch.int64
+            and window.tokens.device.type == "cpu"
+            and window.tokens.numel() > 0
+            and window.state[0].dtype == torch.float32
+            and window.resets is None
             and not config.batchnorm
             and config.definition.name in CELLS
             and config.num_layers <= MAX_LAYERS
         )
 
-    def __call__(
-        self,
-        parameters: Mapping[str, Tensor],
-        inputs: Tensor,
-        state: "State",
-        config: "ModelConfig",
-        *,
-        training: bool,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, "State"]:
+    def __call__(self, window: "Window") -> tuple[Tensor, "State"]:
         """The stack's outputs [B,S,H] and the new state."""
-        if not self.supports(inputs, state, config, resets):
-            return self.otherwise(parameters, inputs, state, config, training=training, resets=resets)  # type: ignore[no-any-return]
-        return self._run(parameters, (inputs, None), state, config, training)
+        return self._run(window, None) if self.supports(window) else self.otherwise(window)
 
-    def loss(
-        self,
-        parameters: Mapping[str, Tensor],
-        tokens: Tensor,
-        targets: Tensor,
-        state: "State",
-        config: "ModelConfig",
-        *,
-        training: bool,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, "State"] | None:
+    def loss(self, window: "Window", targets: Tensor) -> tuple[Tensor, "State"] | None:
         """The mean loss over targets int64 [B,S] in nats, and the new state; None for what is not supported."""
-        if config.vocabulary_size > MAX_OUTPUTS or not self.supports(tokens, state, config, resets):
+        if window.config.vocabulary_size > MAX_OUTPUTS or not self.supports(window):
             return None
-        return self._run(parameters, (tokens, targets), state, config, training)
+        return self._run(window, targets)
 
-    def _run(
-        self,
-        parameters: Mapping[str, Tensor],
-        texts: tuple[Tensor, Tensor | None],
-        state: "State",
-        config: "ModelConfig",
-        training: bool,
-    ) -> tuple[Tensor, "State"]:
-        tokens, targets = texts
-        for ids in texts:  # the kernels trust what they are given
+    def _run(self, window: "Window", targets: Tensor | None) -> tuple[Tensor, "State"]:
+        config, parameters, tokens = window.config, window.parameters, window.tokens
+        for ids in (tokens, targets):  # the kernels trust what they are given
             if ids is not None and (int(ids.min()) < 0 or int(ids.max()) >= config.vocabulary_size):
                 raise IndexError(f"a symbol is not in the vocabulary of {config.vocabulary_size}")
         weights = layer_tensors(parameters, config)
@@ -288,17 +261,18 @@ class CompiledStack:
             weights[0] = weights[0] @ parameters["embedding.weight"].t()
         if targets is not None:
             weights += [parameters["decoder.weight"], parameters["decoder.bias"]]
-        call: _Call = (self, self.precision if training else "fp32", self._task(tokens, targets, config, training))
+        state, task = window.state, self._task(window, 0 if targets is None else config.vocabulary_size)
+        call: _Call = (self, self.precision if window.training else "fp32", task)
         result, *last = _Window.apply(call, tokens, targets, len(state), *state, *weights)  # type: ignore[no-untyped-call]
         return result, tuple(last)
 
-    def _task(self, tokens: Tensor, targets: Tensor | None, config: "ModelConfig", training: bool) -> Task:
-        keep = 1.0 - config.dropout if training else 1.0
-        outputs = 0 if targets is None else config.vocabulary_size
+    def _task(self, window: "Window", outputs: int) -> Task:
+        config = window.config
+        keep = 1.0 - config.dropout if window.training else 1.0
         return Task(
             cell=CELLS[config.definition.name],
-            steps=tokens.shape[1],
-            batch=tokens.shape[0],
+            steps=window.tokens.shape[1],
+            batch=window.tokens.shape[0],
             layers=config.num_layers,
             hidden=config.hidden_size,
             padded=self.library.round_up(config.hidden_size),
