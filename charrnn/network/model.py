@@ -201,9 +201,11 @@ def input_gates(parameters: Mapping[str, Tensor], layer: int, inputs: Tensor) ->
 def between_layers(window: Window, layer: int, outputs: Tensor) -> Tensor:
     """What happens to a layer's outputs [B,S,H] on their way up: batch normalisation, then inverted dropout."""
     if window.config.batchnorm:
-        parts = [window.parameters[f"layers.{layer}.norm.{part}"] for part in ("mean", "variance", "weight", "bias")]
+        mean, variance, weight, bias = (
+            window.parameters[f"layers.{layer}.norm.{part}"] for part in ("mean", "variance", "weight", "bias")
+        )
         rows = outputs.reshape(-1, window.config.hidden_size)
-        outputs = functional.batch_norm(rows, *parts, training=window.training).view_as(outputs)
+        outputs = functional.batch_norm(rows, mean, variance, weight, bias, window.training).view_as(outputs)
     return drop(outputs, window.config, window.training)
 
 
