@@ -1,6 +1,6 @@
 """A host over SSH, on Fabric and paramiko: never for ever, and again after a drop.
 
-A lost connection is opened again; what ran on the host meanwhile is the business of `bootstrap.hosts.jobs`.
+A lost connection is opened again; what ran on the host meanwhile is the business of `bootstrap.hosts.detached`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import paramiko
 
 from bootstrap.environment import OVER_SSH
 from bootstrap.hosts import connecting
-from bootstrap.hosts.base import Result, SSHError, TransferError
+from bootstrap.hosts.base import ConnectionLostError, Result, SSHError, TransferError
 from bootstrap.hosts.channel import NothingRanError, follow, marked, marked_sftp, new_mark, skip_to
 from bootstrap.hosts.connecting import UNANSWERED
-from bootstrap.hosts.jobs import ConnectionLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bootstrap import yamlfile
 from bootstrap.errors import HostError, LedgerError, UsageError
-from bootstrap.hosts import session as sessions
+from bootstrap.hosts import sessions
+from bootstrap.hosts.detached import DetachedError
 from bootstrap.launch import cloud, state
 from bootstrap.ledger import Ledger
 from bootstrap.providers import tags
@@ -20,7 +21,7 @@ from bootstrap.providers.teardown import Found, Scope
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bootstrap.hosts.session import Session
+    from bootstrap.hosts.detached import Detached
     from bootstrap.hosts.ssh import SSHHost
 
 
@@ -131,14 +132,14 @@ def login(found: Found) -> Login:
     return Login(found.run, found.name, address, found.tags.get(tags.USER, "ec2-user"), key, known)
 
 
-def session_on(name: str, region: str | None, profile: str | None) -> tuple[Login, Session]:
+def session_on(name: str, region: str | None, profile: str | None) -> tuple[Login, Detached]:
     """Find a host by name, and the training session on it that was started last. Raises UsageError or HostError."""
     login = find(name, region, profile)
     there = login.host()
     home = there.run(["sh", "-c", "cd && pwd"], timeout=60).stdout.strip()
     try:
         found = sessions.find(there, PurePosixPath(home) / "charrnn" / "sessions")
-    except sessions.SessionError as error:
+    except DetachedError as error:
         remedy = f"training has not begun; charrnn-bootstrap fetch {name} brings the logs of what ran"
         raise HostError(error.message, remedy=remedy) from error
     finally:

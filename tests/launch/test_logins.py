@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from bootstrap.hosts import connecting
 from bootstrap.hosts.base import SSHError, TransferError
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.jobs import Job, JobLostError
+from bootstrap.hosts.detached import Detached
 from bootstrap.hosts.ssh import Patience, SSHHost
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
@@ -332,10 +332,9 @@ def test_a_command_that_fills_the_disk_is_named(sshds: Sshds, port: int, ssh_key
     """Its exit code cannot be written down then, nor can a file be copied there."""
     authorize(sshds, ssh_key)
     there = host(sshds, port, ssh_key)
-    job = Job(there, f"{full}/job")
-    job.start(f"cat /dev/zero >{full}/rest")
-    with pytest.raises(JobLostError, match="its exit code was not written down: is the disk of the host full"):
-        job.wait(60)
+    job = Detached(there, PurePosixPath(full) / "job")
+    job.start(["sh", "-c", f"cat /dev/zero >{full}/rest"])
+    assert job.wait(60).lost == "its exit code was not written down: is the disk of the host full?"
     with pytest.raises(TransferError, match=rf"cannot copy .* to web:{full}/key: 0 of \d+ bytes arrived") as error:
         there.put(ssh_key, Path(full) / "key")
     assert error.value.remedy == "is the disk of the host full?"

@@ -14,7 +14,7 @@ from bootstrap import resources
 from bootstrap.errors import UsageError
 from bootstrap.hosts.local import LocalHost
 from bootstrap.playbook import schema, values
-from bootstrap.playbook.run import Context, Runner, StepError
+from bootstrap.playbook.runner import Context, Runner, StepError
 
 if TYPE_CHECKING:
     from pathlib import Path
