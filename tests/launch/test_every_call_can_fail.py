@@ -142,7 +142,7 @@ class Scripted:
             else:
                 on_line(f"{argv[5]} ended 0")
         if argv[0] == "cat" and argv[1].endswith("first-checkpoint.json"):
-            return Result(0, json.dumps(_MARKER), "", 0.0)
+            return Result(1, "", "", 0.0) if self.name == FAILING else Result(0, json.dumps(_MARKER), "", 0.0)
         if argv[1:2] == ["-c"] and argv[2].startswith('cd "$1" && cat boot'):
             return Result(0, "boot\n1.0 2026-01-01T00:00:00Z\n2.0 2026-01-01T00:00:01Z\n", "", 0.0)
         if argv[2:3] == [detached._TELL]:
