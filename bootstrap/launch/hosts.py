@@ -65,14 +65,14 @@ class Login:
     def host(self) -> SSHHost:
         """Return it as a host that commands run on."""
         from bootstrap.hosts.connecting import Target  # noqa: PLC0415  (paramiko only where it is used)
-        from bootstrap.hosts.ssh import Patience, SSHHost  # noqa: PLC0415
+        from bootstrap.hosts.ssh import SSHHost, Timeouts  # noqa: PLC0415
 
         lines = [line.partition(" ") for line in self.known_hosts.read_text().splitlines()]
         keys = tuple(key for address, _, key in lines if address == self.address)
         if not keys:
             raise HostError(f"{self.name}: its host key is not known here", remedy="log in from where it was launched")
         target = Target(self.address, self.user, 22, self.key, keys)
-        return SSHHost(self.name, target, patience=Patience(first=30, again=30, login=0))
+        return SSHHost(self.name, target, timeouts=Timeouts(first=30, again=30, login=0))
 
 
 def running(run: str | None, region: str | None, profile: str | None) -> list[Found]:

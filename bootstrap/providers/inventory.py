@@ -16,7 +16,7 @@ from bootstrap import yamlfile
 from bootstrap.errors import ProviderError, UsageError
 from bootstrap.hosts import ssh_config
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers.base import Machine, Plan, PlannedHost, Remains
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ class InventoryProvider:
                 host.jump or common.jump,
                 own_config=True,
             )
-            patience = Patience(first=self._timeout, login=0)
+            timeouts = Timeouts(first=self._timeout, login=0)
             labels = {f"label.{name}": value for name, value in {**common.labels, **host.labels}.items()}
-            connection = SSHHost(planned.name, target, patience=patience)
+            connection = SSHHost(planned.name, target, timeouts=timeouts)
             address = target.address
             machines.append(
                 Machine(

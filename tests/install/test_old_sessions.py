@@ -34,7 +34,7 @@ def old(tmp_path: Path) -> Path:
     os.mkfifo(gate)
     command = ["sh", "-c", f"echo begun; read line <{gate}; echo end $line; exit 7"]
     subprocess.run(["sh", "-c", MAKE, "session", folder, tmp_path, "setsid", "charrnn train"], check=True)
-    inside = ["sh", "-c", RUNNER, "session", folder, tmp_path, *command]
+    inside = ["sh", "-c", RUNNER, "session", str(folder), str(tmp_path), *command]
     subprocess.run(["sh", "-c", 'setsid "$@" </dev/null >/dev/null 2>&1 &', "detach", *inside], check=True)
     return folder
 

@@ -36,7 +36,7 @@ class FakeHost:
     most_together = 0
     _lock = threading.Lock()
 
-    def __init__(self, name: str, target: Any, *, patience: Any = None) -> None:
+    def __init__(self, name: str, target: Any, *, timeouts: Any = None) -> None:
         self.name = name
         self.target = target
 
