@@ -6,7 +6,6 @@ list positions (`("releases", "9", "python", 0)`).
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import BeforeValidator
 
+from bootstrap import suggest
 from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -162,12 +162,6 @@ def part(whole: Marked, keys: Keys) -> Marked:
     return Marked(value, places)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
-
-
 def explain(error: ValidationError, marked: Marked, known: Mapping[Keys, Iterable[str]] | None = None) -> YamlError:
     """Turn pydantic's first complaint into one line with file, line, key and, for an unknown key, the nearest known.
 
@@ -182,8 +176,7 @@ def explain(error: ValidationError, marked: Marked, known: Mapping[Keys, Iterabl
     place, name = marked.place(keys), _dotted(keys)
     if first["type"] == "extra_forbidden":
         candidates = [word for pattern, words in (known or {}).items() if _fits(pattern, keys[:-1]) for word in words]
-        meant = nearest(str(keys[-1]), candidates)
-        return YamlError(f"{place}: {name}: unknown key", remedy=f"did you mean {meant}?" if meant else None)
+        return YamlError(f"{place}: {name}: unknown key", remedy=suggest.hint(str(keys[-1]), candidates) or None)
     if first["type"] == "missing":
         missing = ".".join(str(key) for key in first["loc"])
         return YamlError(f"{place}: {missing}: missing")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
-from bootstrap import yamlfile
+from bootstrap import suggest
 from bootstrap.errors import HostError, LedgerError, UsageError
 from bootstrap.hosts import sessions
 from bootstrap.hosts.detached import DetachedError
@@ -99,9 +99,9 @@ def find(name: str, region: str | None = None, profile: str | None = None) -> Lo
         fitting = [one for one in there if one.name == host]
     if not fitting:
         names = sorted(f"{one.run}/{one.name}" for one in there)
-        meant = yamlfile.nearest(name, names) or yamlfile.nearest(host, [one.name for one in there])
         known = f"there are {', '.join(names[:8])}" if names else "nothing runs now: charrnn-bootstrap ps"
-        raise UsageError(f"there is no host {name}", remedy=f"did you mean {meant}?" if meant else known)
+        hint = suggest.hint(name, names) or suggest.hint(host, [one.name for one in there], known)
+        raise UsageError(f"there is no host {name}", remedy=hint)
     if len(fitting) > 1:
         choices = ", ".join(f"{one.run}/{one.name}" for one in fitting)
         raise UsageError(f"several runs have a host {name}", remedy=f"say which: {choices}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bootstrap import resources, yamlfile
+from bootstrap import resources, suggest, yamlfile
 from bootstrap.errors import UsageError
 from bootstrap.playbook import values
 
@@ -152,7 +152,6 @@ def find(name: str) -> Path:
     folder = resources.root() / "playbooks"
     shipped = {path.stem: path for path in sorted(folder.glob("*.yml"))}
     if name not in shipped:
-        meant = yamlfile.nearest(name, shipped)
-        hint = f"did you mean {meant}?" if meant else f"there are {', '.join(shipped)}, or give a file"
+        hint = suggest.hint(name, shipped, f"there are {', '.join(shipped)}, or give a file")
         raise UsageError(f"there is no playbook {name}", remedy=hint)
     return shipped[name]

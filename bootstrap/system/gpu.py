@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bootstrap.system.hardware import text
-from bootstrap.system.software import version_key
+from bootstrap.versions import version_key
 
 if TYPE_CHECKING:
     from pathlib import Path
