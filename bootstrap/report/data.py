@@ -42,7 +42,6 @@ class Run:
     version: str
     status: str
     started_wall: str
-    ended_wall: str | None
 
 
 class Measure(NamedTuple):
@@ -280,7 +279,6 @@ def _run(row: sqlite3.Row) -> Run:
         row["version"],
         row["status"],
         row["started_wall"],
-        row["ended_wall"],
     )
 
 
