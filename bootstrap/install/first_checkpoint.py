@@ -6,7 +6,8 @@ import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from bootstrap.first_checkpoint import FirstCheckpoint, TrainingDiedError
+from bootstrap import first_checkpoint
+from bootstrap.errors import HostError
 from bootstrap.hosts import sessions
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ _REMEDIES = {
 }
 
 
+class TrainingDiedError(HostError):
+    """The training ended before its first checkpoint."""
+
+
 def train(
     host: Host, prefix: Prefix, home: Home, say: Callable[[str], None], iterations: int
 ) -> tuple[dict[str, Any], list[Event]]:
@@ -38,17 +43,17 @@ def train(
     `host` runs commands as the user who trains. Raises TrainingDiedError, after the trainer's last words, when it ends
     before that.
     """
-    first = FirstCheckpoint(host, PurePosixPath(home.root), SESSION)
-    if session := first.find():
-        say(f"A training still goes on in a detached session ({session.kind}): waiting for it")
+    root = PurePosixPath(home.root)
+    if first := first_checkpoint.find(host, root, SESSION):
+        say(f"A training still goes on in a detached session ({first.session.kind}): waiting for it")
     else:
         supported = sessions.support(host)
         if supported.killed_at_logout and supported.kinds[0] != "systemd-run":
             say("  warning: this system ends your processes at logout; sudo loginctl enable-linger keeps them alive")
         options = ["--iterations", str(iterations), "--checkpoint-dir", str(home.checkpoints)]
         program = ["env", "PYTHONUNBUFFERED=1", str(prefix.venv / "bin" / "charrnn")]
-        session = first.start([*program, "train", *options], supported.kinds)
-        say(f"Training in a detached session ({session.kind}): charrnn train --iterations {iterations}")
+        first = first_checkpoint.start(host, root, SESSION, [*program, "train", *options], supported.kinds)
+        say(f"Training in a detached session ({first.session.kind}): charrnn train --iterations {iterations}")
     told = time.monotonic()
 
     def progress(line: str) -> None:
@@ -57,11 +62,11 @@ def train(
             say(f"  {line}")
             told = time.monotonic()
 
-    try:
-        said = first.wait(on_line=progress)
-    except TrainingDiedError as error:
-        for line in session.tail(10):
-            say(f"  | {line}")
-        error.remedy = _REMEDIES.get(137 if error.code is None else error.code, f"the whole log is {session.log}")
-        raise
-    return said, first.events(said)
+    state = first.session.wait(on_line=progress, file=first.marker)
+    if said := first.read():
+        return said, first.events(said)
+    for line in first.session.tail(10):
+        say(f"  | {line}")
+    code = 137 if state.exit_code is None else state.exit_code
+    remedy = _REMEDIES.get(code, f"the whole log is {first.session.log}")
+    raise TrainingDiedError(first_checkpoint.why_none(state), remedy=remedy)

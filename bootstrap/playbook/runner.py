@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import re
 import shlex
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from bootstrap import first_checkpoint
 from bootstrap.errors import HostError
 from bootstrap.events import Event
-from bootstrap.first_checkpoint import FirstCheckpoint, TrainingDiedError
 from bootstrap.hosts.base import check
 from bootstrap.hosts.detached import Detached, TimeLimitError
 from bootstrap.playbook import values
 from bootstrap.playbook.schema import WaitForFile, WaitForPort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from bootstrap.clock import Instant
+    from bootstrap.first_checkpoint import FirstCheckpoint
     from bootstrap.hosts.base import Host
+    from bootstrap.hosts.detached import State
     from bootstrap.playbook.schema import Playbook, Step
 
 FOLDER = ".charrnn-bootstrap"
@@ -121,8 +122,8 @@ class Runner:
             self._command(number, step, self._fill(step.run))
         if step.session is not None:
             name = f"{self.context.run_id}-{_slug(step.phase)}"
-            self.training = FirstCheckpoint(self.host, self._home / "charrnn", name)
-            self.training.start(["sh", "-c", self._fill(step.session)])
+            command = ["sh", "-c", self._fill(step.session)]
+            self.training = first_checkpoint.start(self.host, self._home / "charrnn", name, command)
         if step.wait_for is not None:
             self._wait(number, step)
         for word in step.get:
@@ -180,25 +181,34 @@ class Runner:
             folder = self._folder / "jobs" / f"{number:02}-{_slug(step.phase)}-{what}-{attempt}"
             job = Detached(self.host, folder)
             job.start(["sh", "-c", command])
-            code = self._end(step, job, self.context.on_line)
-            if what == "run" and len(times := job.times()) == 2:
-                self._record(step.phase, times[0], times[1], code in step.ok)
-            if code in step.ok:
+            state = self._end(step, job, self.context.on_line)
+            if what == "run":
+                self._record(step, job, state)
+            if state.exit_code in step.ok:
                 return
-        raise _failed(step, code, job.lines)
+            if state.exit_code is None:
+                break
+        raise _failed(step, job, state)
 
-    def _end(self, step: Step, job: Detached, on_line: Callable[[str], None] | None = None) -> int:
-        """Wait until a command ends; return its exit code. Raises StepError where there is none."""
-        with _time_limit(step, job):
-            state = job.wait(step.timeout, on_line, self.context.stopped)
-        if state.exit_code is None:
-            raise StepError(f"{step.phase}: {state.lost}", phase=step.phase, kind="lost", lines=job.lines)
-        return state.exit_code
+    def _end(
+        self,
+        step: Step,
+        job: Detached,
+        on_line: Callable[[str], None] | None = None,
+        file: PurePosixPath | None = None,
+    ) -> State:
+        try:
+            return job.wait(step.timeout, on_line, self.context.stopped, file=file)
+        except TimeLimitError as error:
+            raise StepError(f"{step.phase}: {error}", phase=step.phase, kind="timeout", lines=job.lines) from error
 
-    def _record(self, phase: str, begun: Instant, ended: Instant, ok: bool) -> None:
-        category = "wait" if phase == "cloud-init" else "mixed"
-        self.events.append(Event(begun, "start", {"phase": phase, "category": category}))
-        self.events.append(Event(ended, "end", {"phase": phase, "status": "ok" if ok else "failed"}))
+    def _record(self, step: Step, job: Detached, state: State) -> None:
+        times = job.times()
+        if len(times) == 2:
+            category = "wait" if step.phase == "cloud-init" else "mixed"
+            status = "ok" if state.exit_code in step.ok else "failed"
+            self.events.append(Event(times[0], "start", {"phase": step.phase, "category": category}))
+            self.events.append(Event(times[1], "end", {"phase": step.phase, "status": status}))
 
     def _wait(self, number: int, step: Step) -> None:
         target = step.wait_for
@@ -208,40 +218,37 @@ class Runner:
         elif isinstance(target, WaitForPort):
             inner = _WAIT_PORT.format(port=target.port)
             self._command(number, step, f"exec bash -c {shlex.quote(inner)}", what="wait")
-        elif self.training is None or self.training.session is None:
+        elif self.training is None:
             raise StepError(f"{step.phase}: no session was started to wait for", phase=step.phase)
         elif target == "checkpoint":
-            self._wait_for_checkpoint(step, self.training, self.training.session)
-        elif (code := self._end(step, self.training.session)) not in step.ok:
-            raise _failed(step, code, self.training.session.lines)
+            self._wait_for_checkpoint(step, self.training)
+        else:
+            state = self._end(step, self.training.session)
+            if state.exit_code not in step.ok:
+                raise _failed(step, self.training.session, state)
 
-    def _wait_for_checkpoint(self, step: Step, training: FirstCheckpoint, session: Detached) -> None:
-        try:
-            with _time_limit(step, session):
-                said = training.wait(step.timeout, stopped=self.context.stopped)
-        except TrainingDiedError as error:
-            kind, lines = "lost" if error.code is None else "script", [*session.lines, error.message]
-            raise StepError(f"{step.phase}: {error.message}", phase=step.phase, kind=kind, lines=lines) from error
+    def _wait_for_checkpoint(self, step: Step, training: FirstCheckpoint) -> None:
+        state = self._end(step, training.session, file=training.marker)
+        said = training.read()
+        if said is None:
+            kind, why = "lost" if state.exit_code is None else "script", first_checkpoint.why_none(state)
+            lines = [*training.session.lines, why]
+            raise StepError(f"{step.phase}: {why}", phase=step.phase, kind=kind, lines=lines)
         self._checkpoint = PurePosixPath(str(said["checkpoint"])).name
         self.events += training.events(said)
 
     def stop(self) -> None:
         """Stop the session that this run started."""
-        if self.training is not None and self.training.session is not None:
+        if self.training is not None:
             self.training.session.stop()
 
 
-@contextmanager
-def _time_limit(step: Step, job: Detached) -> Iterator[None]:
-    try:
-        yield
-    except TimeLimitError as error:
-        raise StepError(f"{step.phase}: {error}", phase=step.phase, kind="timeout", lines=job.lines) from error
-
-
-def _failed(step: Step, code: int, lines: list[str]) -> StepError:
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-    return StepError(f"{step.phase}: exit code {code}: {said}", phase=step.phase, exit_code=code, lines=lines)
+def _failed(step: Step, job: Detached, state: State) -> StepError:
+    if state.exit_code is None:
+        return StepError(f"{step.phase}: {state.lost}", phase=step.phase, kind="lost", lines=job.lines)
+    said = next((line.strip() for line in reversed(job.lines) if line.strip()), "it said nothing")
+    message = f"{step.phase}: exit code {state.exit_code}: {said}"
+    return StepError(message, phase=step.phase, exit_code=state.exit_code, lines=job.lines)
 
 
 def _slug(text: str) -> str:

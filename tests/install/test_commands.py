@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cli
-from bootstrap.first_checkpoint import FirstCheckpoint, TrainingDiedError
+from bootstrap.first_checkpoint import FirstCheckpoint
 from bootstrap.hosts import sessions
 from bootstrap.hosts.base import TIMED_OUT, CommandError, TransferError, check
 from bootstrap.hosts.detached import Detached, DetachedError, Kind, State
 from bootstrap.hosts.local import LocalHost
 from bootstrap.install import bundle, first_stage, receipt
-from bootstrap.install.first_checkpoint import train
+from bootstrap.install.first_checkpoint import TrainingDiedError, train
 from bootstrap.install.paths import Home, Prefix
 from bootstrap.ledger import Ledger
 
@@ -355,7 +355,8 @@ def test_training_that_dies_says_its_last_words_and_what_to_do(tmp_path: Path) -
 
 
 def test_the_time_to_the_first_checkpoint_is_told_in_parts_on_the_hosts_clock(tmp_path: Path) -> None:
-    stream = FirstCheckpoint(LocalHost(), PurePosixPath(tmp_path), "train").events(FIRST)
+    session = Detached(LocalHost(), PurePosixPath(tmp_path / "train"))
+    stream = FirstCheckpoint(PurePosixPath(tmp_path), session).events(FIRST)
     assert receipt.seconds(stream) == {
         "first-checkpoint": 30.5,
         "first-checkpoint/start": 2.0,
