@@ -20,7 +20,7 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from bootstrap import resources, suggest, yamlfile
 from bootstrap.distro_schema import (
@@ -236,8 +236,5 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 def _validated(model: type[_M], marked: Marked, at: yamlfile.Keys = ()) -> _M:
-    try:
-        return model.model_validate(marked.value)
-    except ValidationError as error:
-        known = {keys[len(at) :]: words for keys, words in _KNOWN.items() if keys[: len(at)] == at}
-        raise yamlfile.explain(error, marked, known) from error
+    known = {keys[len(at) :]: words for keys, words in _KNOWN.items() if keys[: len(at)] == at}
+    return yamlfile.validate(model, marked, known)

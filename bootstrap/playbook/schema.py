@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from bootstrap import resources, suggest, yamlfile
 from bootstrap.errors import UsageError
@@ -132,11 +132,7 @@ _KEYS: dict[yamlfile.Keys, list[str]] = {
 
 def load(path: Path) -> Playbook:
     """Read a playbook. Raises YamlError with file, line and key for the first mistake in it."""
-    marked = yamlfile.read(path)
-    try:
-        return Playbook.model_validate(marked.value)
-    except ValidationError as error:
-        raise yamlfile.explain(error, marked, _KEYS) from error
+    return yamlfile.validate(Playbook, yamlfile.read(path), _KEYS)
 
 
 def find(name: str) -> Path:

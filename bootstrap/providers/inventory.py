@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bootstrap import yamlfile
 from bootstrap.errors import ProviderError, UsageError
@@ -88,11 +88,7 @@ _KNOWN: dict[yamlfile.Keys, list[str]] = {
 
 def load(path: Path) -> Inventory:
     """Read an inventory. Raises YamlError with file, line and key."""
-    marked = yamlfile.read(path)
-    try:
-        return Inventory.model_validate(marked.value)
-    except ValidationError as error:
-        raise yamlfile.explain(error, marked, _KNOWN) from error
+    return yamlfile.validate(Inventory, yamlfile.read(path), _KNOWN)
 
 
 class InventoryProvider:
