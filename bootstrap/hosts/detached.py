@@ -175,6 +175,8 @@ class Detached:
         """Start a command in `cwd`, else at home, unless it was started before. Raises DetachedError."""
         there = str(cwd or "")
         inside = ["sh", "-c", _RUNNER, "detached", str(self.folder), there, *command]
+        if self.kind == "systemd-run":  # systemd expands variables, and takes $$ for a dollar sign
+            inside = [word.replace("$", "$$") for word in inside]
         arguments = [there, self.kind, shlex.join(command), *_holder(self.kind, self.name), *inside]
         result = self._repeat(lambda: self._sh(_START, *arguments, timeout=60))
         if not result.ok:

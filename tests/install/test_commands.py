@@ -236,6 +236,29 @@ def test_a_session_goes_on_is_found_and_tells_its_end(kind: Kind, kinds: tuple[K
     assert 0 < begun.at <= ended.at
 
 
+_LIKE_SYSTEMD = """
+import subprocess, sys
+argv = [word.replace("$$", "$") for word in sys.argv[sys.argv.index("--") + 1 :]]
+subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, cwd="/")
+"""
+
+
+def test_systemd_is_told_which_dollar_signs_are_the_shells(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "systemd-run"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}{_LIKE_SYSTEMD}")
+    program.chmod(0o755)
+    host = LocalHost(clean_env={"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)})
+    place = PurePosixPath(tmp_path)
+    os.mkfifo(tmp_path / "gate")
+    command = ["sh", "-c", "echo $1; read -r line <gate; exit 7", "sh", "its $word"]
+    session = sessions.start(host, place, "mine", command, cwd=place, kinds=["systemd-run"])
+    with (tmp_path / "gate").open("w"):
+        assert session.state().running
+    assert session.wait(60).exit_code == 7
+    assert session.lines == ["its $word"]
+
+
 def test_a_session_that_runs_is_not_replaced_and_one_that_ended_leaves_its_log(tmp_path: Path) -> None:
     host, folder, gate = LocalHost(), PurePosixPath(tmp_path / "sessions"), tmp_path / "gate"
     os.mkfifo(gate)
