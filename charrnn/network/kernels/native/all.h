@@ -10,4 +10,5 @@
 #undef PRECISION
 #undef NAME
 #undef KW
+#undef IN_TILES
 #undef el

@@ -158,10 +158,22 @@ INLINE void NAME(outer_tile)(const int rows, const uint32_t *a, int64_t words, c
 #else
 #define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6)
 #endif
+#if PRECISION == 16 && TILES
+#include "tile_products.h"
+#define IN_TILES tiles_allowed
+#else
+#define IN_TILES 0
+#endif
 /* Any number of rows, in tiles of about the same size: the panels stay in a near cache for all of them. */
 static __attribute__((noinline)) void NAME(product)(int rows, const float *const *init, int64_t at0, int64_t at1,
                                                     const NAME(part) *parts, int count, float *out, int64_t ld,
                                                     int64_t second) {
+#if PRECISION == 16 && TILES
+    if (tiles_allowed) {
+        NAME(product_in_tiles)(rows, init, at0, at1, parts, count, out, ld, second);
+        return;
+    }
+#endif
     const int tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
     for (int i = 0; i < tiles; i++) {
         const int m = rows * i / tiles;

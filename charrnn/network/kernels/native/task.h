@@ -2,6 +2,7 @@
 #ifndef CHARRNN_TASK_H
 #define CHARRNN_TASK_H
 #include "pool.h"
+#include "tile.h"
 #include "vector.h"
 
 enum { LSTM, GRU_BEFORE, GRU_AFTER, RNN };
