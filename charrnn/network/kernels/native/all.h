@@ -5,6 +5,9 @@
 #include "gru.h"
 #include "rnn.h"
 #include "decoder.h"
+#if PRECISION == 16 && TILES
+#include "tile_gradients.h"
+#endif
 #include "gradients.h"
 #include "stack.h"
 #undef PRECISION

@@ -84,7 +84,7 @@ void NAME(backward)(const task_t *t) {
     NAME(plan) p;
     const NAME(job) job = {t, &p};
     NAME(lay_out)(&p, t);
-    share(t->threads, (t->layers + (t->outputs > 0)) * t->padded / (2 * VL), NAME(pack_backward), &job);
+    share(t->threads, NAME(backward_panels)(t), NAME(pack_backward), &job);
     share(t->threads, NAME(groups)(t), NAME(backward_group), &job);
     share(t->threads, t->layers * gates_of(t) * chunks_of(t->padded) + chunks_of(t->outputs_padded),
           NAME(gradient_chunk), &job);

@@ -52,4 +52,10 @@ static int64_t within(int64_t n, int64_t limit) { return n < 0 ? 0 : n > limit ?
 #define WORDS_AT_ONCE 128 /* of the summed dimension, in the gradients of the weights */
 #define CHUNK 128         /* rows of a weight's gradient that are one piece of work */
 static int64_t chunks_of(int64_t columns) { return (columns + CHUNK - 1) / CHUNK; }
+
+/* Words of two rows each, in a panel of all rows of all steps and those of a state before or after them. */
+static int64_t pair_words(const task_t *t) {
+    const int64_t words = (t->steps * t->batch + 1) / 2;
+    return (words + WORDS_AT_ONCE - 1) / WORDS_AT_ONCE * WORDS_AT_ONCE + (t->batch + 1) / 2;
+}
 #endif
