@@ -14,12 +14,16 @@ typedef float NAME(el);
 #define el NAME(el)
 
 #if PRECISION == 16
-INLINE vf NAME(load_el)(const el *p) {
-    __m256i x = _mm256_loadu_si256((const __m256i *)p);
-    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
-}
-INLINE void NAME(store_el)(el *p, vf v) {
+INLINE vu NAME(widened)(const el *p) { return __builtin_convertvector(*(const vh_u *)p, vu); }
+INLINE vf NAME(load_el)(const el *p) { return (vf)(NAME(widened)(p) << 16); }
+INLINE void NAME(store_el)(el *p, vf v) { /* as to_el */
+#if defined(__AVX512BF16__)
     _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#else
+    const vu b = (vu)v, no_number = (vu)((b & 0x7fffffffu) > 0x7f800000u);
+    const vu up = (b + 0x7fff + ((b >> 16) & 1)) >> 16;
+    *(vh_u *)p = __builtin_convertvector((no_number & ((b >> 16) | 0x40)) | (~no_number & up), vh);
+#endif
 }
 INLINE float NAME(from_el)(el x) {
     const uint32_t bits = (uint32_t)x << 16;
@@ -37,20 +41,21 @@ INLINE uint32_t NAME(word)(float a, float b) {
     return (uint32_t)NAME(to_el)(a) | ((uint32_t)NAME(to_el)(b) << 16);
 }
 INLINE vf NAME(dot)(vf acc, uint32_t a, vu b) {
+#if defined(__AVX512BF16__)
     return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
+#else
+    const vu word = (vu){0} + a;
+    return acc + (vf)(word << 16) * (vf)(b << 16) + (vf)(word & 0xffff0000u) * (vf)(b & 0xffff0000u);
+#endif
 }
 /* Words of two rows of the summed dimension, VL of them. */
-INLINE vu NAME(pair)(const el *a, const el *b) {
-    __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)a));
-    __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)b));
-    return (vu)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
+INLINE vu NAME(pair)(const el *a, const el *b) { return NAME(widened)(a) | NAME(widened)(b) << 16; }
 INLINE vf NAME(tanh_of)(vf x) { /* x P(x²) / Q(x²): own minimax fit to 2e-6, then a reciprocal of 14 bits */
     x = vmin(splat(7.5f), vmax(splat(-7.5f), x));
     vf u = x * x;
     vf p = ((3.729920084e-06f * u + 2.236411034e-03f) * u + 1.225879126e-01f) * u + 9.999982805e-01f;
     vf q = ((1.378361358e-04f * u + 2.088764276e-02f) * u + 4.559089641e-01f) * u + 1.0f;
-    return x * p * (vf)_mm512_rcp14_ps((__m512)q);
+    return x * p * rough_reciprocal(q);
 }
 #else
 INLINE vf NAME(load_el)(const el *p) { return load(p); }

@@ -7,13 +7,13 @@
 #define PRECISION 32
 #include "all.h"
 #include "streams.h"
-#if defined(__AVX512BF16__)
+#if BF16
 #define PRECISION 16
 #include "all.h"
 #endif
 
 int has_bf16(void) {
-#if defined(__AVX512BF16__)
+#if BF16
     return 1;
 #else
     return 0;

@@ -5,6 +5,12 @@
 #include "tile.h"
 #include "vector.h"
 
+#if defined(__AVX512BF16__) || defined(EMULATE_TILES)
+#define BF16 1 /* whether there are products in bfloat16 */
+#else
+#define BF16 0
+#endif
+
 enum { LSTM, GRU_BEFORE, GRU_AFTER, RNN };
 #define LAYERS_MAX 64
 
