@@ -6,6 +6,7 @@ static void NAME(lstm_forward)(const task_t *t, const NAME(plan) *p, int64_t l, 
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, B = t->batch, S = t->steps, size = hp / KW * 2 * VL;
     const float *init[GROUP_MAX];
+    const int later = ADDED_LATER(l);
     for (int64_t step = 0; step < S; step++) {
         const int64_t row = step * B + r0;
         NAME(row_inits)(t, p, l, r0, rows, step, init);
@@ -13,14 +14,17 @@ static void NAME(lstm_forward)(const task_t *t, const NAME(plan) *p, int64_t l, 
             for (int64_t q = 0; q < 2; q++) {
                 NAME(part) parts[2];
                 const int count = NAME(parts)(t, p, l, row, (u / VL * 2 + q) * size, at->hs, parts);
-                NAME(product)(rows, init, 2 * q * hp + u, (2 * q + 1) * hp + u, parts, count, scratch + 2 * q * VL,
+                NAME(product)(rows, later ? 0 : init, 2 * q * hp + u, (2 * q + 1) * hp + u, parts, count, scratch + 2 * q * VL,
                               4 * VL, VL);
             }
             for (int m = 0; m < rows; m++) {
                 const float *a = scratch + m * 4 * VL;
                 const int64_t here = (row + m) * hp + u;
-                const vf i = NAME(sigmoid)(load(a)), f = NAME(sigmoid)(load(a + VL));
-                const vf g = NAME(tanh_of)(load(a + 2 * VL)), o = NAME(sigmoid)(load(a + 3 * VL));
+                const float *b = init[m] + u;
+                const vf i = NAME(sigmoid)(NAME(completed)(a, later, b));
+                const vf f = NAME(sigmoid)(NAME(completed)(a + VL, later, b + hp));
+                const vf g = NAME(tanh_of)(NAME(completed)(a + 2 * VL, later, b + 2 * hp));
+                const vf o = NAME(sigmoid)(NAME(completed)(a + 3 * VL, later, b + 3 * hp));
                 const vf c = f * load(at->c + here) + i * g, tc = NAME(tanh_of)(c), h = o * tc;
                 el *gates = at->gates + (row + m) * 4 * hp + u;
                 NAME(store_el)(gates, i);

@@ -8,6 +8,12 @@ INLINE void NAME(row_inits)(const task_t *t, const NAME(plan) *p, int64_t l, int
         init[m] = p->layers[l].bias + (l ? 0 : t->tokens[(r0 + m) * t->steps + step] * width);
 }
 
+/* Whether the symbol's column is added to the sums by the cell: tiles begin at one row for all. */
+#define ADDED_LATER(l) (IN_TILES && !(l))
+INLINE vf NAME(completed)(const float *sums, int later, const float *init) {
+    return later ? load(sums) + load(init) : load(sums);
+}
+
 /* The sums over the layer's input (not in the first layer, whose input is a symbol) and over `h`. */
 INLINE int NAME(parts)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t row, int64_t panel, const el *h,
                        NAME(part) *parts) {

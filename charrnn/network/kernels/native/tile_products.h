@@ -3,18 +3,20 @@
    A forward panel, [words][2 VL] with two neighbours of the summed dimension in a word, is the unit's own layout for
    a right factor, and rows as they lie are that for a left one: nothing is packed anew. */
 
-/* As NAME(product), for the rows that `tile_shape` was told of. Where the sums begin at `out` itself, they are loaded
-   first; elsewhere the beginning is added last. */
+/* As NAME(product), for the rows that `tile_shape` was told of. The sums begin at zero, at `out` itself, or at one row
+   for all (init[0] is each of them). */
 static void NAME(product_in_tiles)(int rows, const float *const *init, int64_t at0, int64_t at1,
                                    const NAME(part) *parts, int count, float *out, int64_t ld, int64_t second) {
-    const int in_place = init && init[0] + at0 == out, more = rows > TILE_ROWS;
+    const int more = rows > TILE_ROWS;
     float *lower = out + TILE_ROWS * ld;
-    if (in_place) {
-        tile_load(0, out, ld * 4);
-        tile_load(1, out + second, ld * 4);
+    if (init) {
+        const float *from = init[0];
+        const int64_t stride = from + at0 == out ? ld * 4 : 0;
+        tile_load(0, from + at0, stride);
+        tile_load(1, from + at1, stride);
         if (more) {
-            tile_load(2, lower, ld * 4);
-            tile_load(3, lower + second, ld * 4);
+            tile_load(2, from + at0 + TILE_ROWS * stride / 4, stride);
+            tile_load(3, from + at1 + TILE_ROWS * stride / 4, stride);
         }
     } else {
         tile_zero(0);
@@ -47,9 +49,5 @@ static void NAME(product_in_tiles)(int rows, const float *const *init, int64_t a
     if (more) {
         tile_store(2, lower, ld * 4);
         tile_store(3, lower + second, ld * 4);
-    }
-    for (int m = 0; init && !in_place && m < rows; m++) {
-        store(out + m * ld, load(out + m * ld) + load(init[m] + at0));
-        store(out + m * ld + second, load(out + m * ld + second) + load(init[m] + at1));
     }
 }
