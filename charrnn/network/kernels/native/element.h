@@ -25,6 +25,14 @@ INLINE void NAME(store_el)(el *p, vf v) { /* as to_el */
     *(vh_u *)p = __builtin_convertvector((no_number & ((b >> 16) | 0x40)) | (~no_number & up), vh);
 #endif
 }
+INLINE void NAME(store_two)(el *p, vf a, vf b) {
+#if defined(__AVX512BF16__)
+    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+#else
+    NAME(store_el)(p, a);
+    NAME(store_el)(p + VL, b);
+#endif
+}
 INLINE float NAME(from_el)(el x) {
     const uint32_t bits = (uint32_t)x << 16;
     float f;
@@ -60,6 +68,10 @@ INLINE vf NAME(tanh_of)(vf x) { /* x P(x²) / Q(x²): own minimax fit to 2e-6, t
 #else
 INLINE vf NAME(load_el)(const el *p) { return load(p); }
 INLINE void NAME(store_el)(el *p, vf v) { store(p, v); }
+INLINE void NAME(store_two)(el *p, vf a, vf b) {
+    store(p, a);
+    store(p + VL, b);
+}
 INLINE float NAME(from_el)(el x) { return x; }
 INLINE el NAME(to_el)(float x) { return x; }
 INLINE uint32_t NAME(word)(float a, float b) {

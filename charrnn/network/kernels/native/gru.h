@@ -46,21 +46,26 @@ static void NAME(gru_forward)(const task_t *t, const NAME(plan) *p, int64_t l, i
                 NAME(product)(rows, later ? 0 : init, 2 * hp + u, 2 * hp + u + VL, parts, count - 1, scratch, 2 * VL, VL);
                 NAME(product)(rows, hidden_init, u, u + VL, parts + count - 1, 1, hidden, 2 * VL, VL);
             }
-            for (int m = 0; m < rows; m++)
-                for (int64_t s = 0; s < 2 * VL; s += VL) {
-                    const int64_t here = (row + m) * hp + u + s;
-                    el *gates = at->gates + (row + m) * slots * hp + u + s;
-                    vf a = NAME(completed)(scratch + m * 2 * VL + s, later, init[m] + 2 * hp + u + s);
+            for (int m = 0; m < rows; m++) {
+                const int64_t here = (row + m) * hp + u;
+                el *gates = at->gates + (row + m) * slots * hp + u;
+                vf n[2], h[2];
+#pragma GCC unroll 2
+                for (int s = 0; s < 2; s++) {
+                    const int64_t v = s * VL;
+                    vf a = NAME(completed)(scratch + m * 2 * VL + v, later, init[m] + 2 * hp + u + v);
                     if (t->cell == GRU_AFTER) {
-                        const vf b = load(hidden + m * 2 * VL + s);
-                        NAME(store_el)(gates + 3 * hp, b);
-                        a += NAME(load_el)(gates) * b;
+                        const vf b = load(hidden + m * 2 * VL + v);
+                        NAME(store_el)(gates + 3 * hp + v, b);
+                        a += NAME(load_el)(gates + v) * b;
                     }
-                    const vf n = NAME(tanh_of)(a), h = n + NAME(load_el)(gates + hp) * (load(at->c + here) - n);
-                    NAME(store_el)(gates + 2 * hp, n);
-                    store(at->c + here + B * hp, h);
-                    NAME(emit)(t, at, l, step, r0 + m, u + s, h);
+                    n[s] = NAME(tanh_of)(a);
+                    h[s] = n[s] + NAME(load_el)(gates + hp + v) * (load(at->c + here + v) - n[s]);
+                    store(at->c + here + v + B * hp, h[s]);
                 }
+                NAME(store_two)(gates + 2 * hp, n[0], n[1]);
+                NAME(emit)(t, at, l, step, r0 + m, u, h[0], h[1]);
+            }
         }
     }
 }

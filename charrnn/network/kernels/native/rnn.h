@@ -12,10 +12,11 @@ static void NAME(rnn_forward)(const task_t *t, const NAME(plan) *p, int64_t l, i
             NAME(part) parts[2];
             const int count = NAME(parts)(t, p, l, row, u / (2 * VL) * size, at->hs, parts);
             NAME(product)(rows, later ? 0 : init, u, u + VL, parts, count, scratch, 2 * VL, VL);
-            for (int m = 0; m < rows; m++)
-                for (int64_t s = 0; s < 2 * VL; s += VL)
-                    NAME(emit)(t, at, l, step, r0 + m, u + s,
-                               NAME(tanh_of)(NAME(completed)(scratch + m * 2 * VL + s, later, init[m] + u + s)));
+            for (int m = 0; m < rows; m++) {
+                const float *a = scratch + m * 2 * VL, *b = init[m] + u;
+                NAME(emit)(t, at, l, step, r0 + m, u, NAME(tanh_of)(NAME(completed)(a, later, b)),
+                           NAME(tanh_of)(NAME(completed)(a + VL, later, b + VL)));
+            }
         }
     }
 }

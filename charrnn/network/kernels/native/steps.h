@@ -45,12 +45,17 @@ INLINE void NAME(keep_last)(const task_t *t, float *out, int64_t l, int64_t row,
     for (int64_t j = 0; j < within(t->hidden - u, VL); j++) out[j] = v[j];
 }
 
-/* A new h: for the next step, for the next layer, and at the end for the caller. */
-INLINE void NAME(emit)(const task_t *t, const NAME(layer) *at, int64_t l, int64_t step, int64_t row, int64_t u, vf h) {
+/* A new h of 2 VL units: for the next step, for the next layer, and at the end for the caller. */
+INLINE void NAME(emit)(const task_t *t, const NAME(layer) *at, int64_t l, int64_t step, int64_t row, int64_t u, vf h,
+                       vf h2) {
     const int64_t here = (step * t->batch + row) * t->padded + u;
-    NAME(store_el)(at->hs + here + t->batch * t->padded, h);
-    if (t->keep < 1) NAME(store_el)(at->y + here, h * NAME(mask)(t, l, step, row, u));
-    if (step == t->steps - 1) NAME(keep_last)(t, t->hn, l, row, u, h);
+    NAME(store_two)(at->hs + here + t->batch * t->padded, h, h2);
+    if (t->keep < 1)
+        NAME(store_two)(at->y + here, h * NAME(mask)(t, l, step, row, u), h2 * NAME(mask)(t, l, step, row, u + VL));
+    if (step == t->steps - 1) {
+        NAME(keep_last)(t, t->hn, l, row, u, h);
+        NAME(keep_last)(t, t->hn, l, row, u + VL, h2);
+    }
 }
 
 /* The gradient of a layer's output that comes from above it. */
