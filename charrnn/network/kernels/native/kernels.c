@@ -3,6 +3,7 @@
    Compiled on the host that uses it, for its own instruction set, and called through ctypes (compiled.py). It
    needs the C library and nothing else. Sampling has a way of its own through the same layers (streams.h). */
 #include "task.h"
+#include "update.h"
 
 #define PRECISION 32
 #include "all.h"
