@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from charrnn.errors import UsageError
+from charrnn.network.cells import CELLS
 
 SOURCE = "Corpus"
 NETWORK = "Network"
@@ -158,7 +159,7 @@ class Options:
         NETWORK,
         char_rnn="model",
         torch_rnn="model_type",
-        choices=("lstm", "gru", "rnn"),
+        choices=tuple(CELLS),
         fixed=True,
     )
     rnn_size: int = _flag(

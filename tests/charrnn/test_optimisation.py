@@ -20,7 +20,7 @@ from charrnn.training.optimisation import (
 
 
 def twins() -> tuple[CharRNN, CharRNN]:
-    one, two = CharRNN(ModelConfig(5, size=4)).double(), CharRNN(ModelConfig(5, size=4)).double()
+    one, two = CharRNN(ModelConfig(5, hidden_size=4)).double(), CharRNN(ModelConfig(5, hidden_size=4)).double()
     initialise(one, "char-rnn")
     two.load_state_dict(one.state_dict())
     return one, two
