@@ -45,14 +45,15 @@ class Task(ctypes.Structure):
 class Library:
     """The loaded library.
 
-    name: of its file, see `build.key`; granule: what sizes are rounded up to; bf16: whether it has products in
-    bfloat16.
+    name: of its file, see `build.key`, and whether this process may use its tiles; granule: what sizes are rounded up
+    to; bf16: whether it has products in bfloat16; tiles: whether the tile unit (AMX) makes them.
     """
 
     name: str
     functions: ctypes.CDLL
     granule: int
     bf16: bool
+    tiles: bool
 
     def call(self, name: str, precision: str, task: Task) -> int:
         """Calls workspace, forward or backward of a precision; gives what it returns."""
@@ -72,7 +73,9 @@ def load(path: Path) -> Library:
             getattr(functions, f"workspace_{precision}").restype = _I64
         if functions.task_bytes() != ctypes.sizeof(Task):
             raise CompileError(f"{path} was compiled from other sources")
-        return Library(path.name, functions, int(functions.granule()), bool(functions.has_bf16()))
+        tiles = bool(functions.has_tiles())
+        name = path.stem + ("-tiles" if tiles else "")
+        return Library(name, functions, int(functions.granule()), bool(functions.has_bf16()), tiles)
     except (OSError, AttributeError) as error:
         raise CompileError(f"{path} cannot be loaded: {error}") from error
 
@@ -89,23 +92,25 @@ def loaded() -> Library | CompileError:
 
 
 def verify(library: Library) -> None:
-    """Compares a small window with the reference. Raises CompileError where a compiler has made something else."""
+    """Compares small windows with the reference. Raises CompileError where a compiler has made something else."""
     from charrnn.network.model import CharRNN, ModelConfig, reference_stack  # noqa: PLC0415 - it names the type of a stack
 
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(5, (3, 4), generator=generator)
+    # Odd and even batches; one tile of rows and two.
+    windows = [torch.randint(5, shape, generator=generator) for shape in ((3, 4), (20, 3), (37, 2))]
     for cell in ("lstm", "gru"):
         model = CharRNN(ModelConfig(5, cell, hidden_size=18, num_layers=2))
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.5, 0.5, generator=generator)
-        expected = _gradients(model, tokens)
+        expected = [_gradients(model, tokens) for tokens in windows]
         for precision, tolerance in (("fp32", 1e-4), ("bf16", 5e-2)):
             if precision == "fp32" or library.bf16:
                 model.stack = CompiledStack(library, precision=precision, threads=1, otherwise=reference_stack)
-                error = float((_gradients(model, tokens) - expected).norm() / expected.norm())
-                if not error <= tolerance:  # also where it is no number
-                    raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
+                for tokens, right in zip(windows, expected, strict=True):
+                    error = float((_gradients(model, tokens) - right).norm() / right.norm())
+                    if not error <= tolerance:  # also where it is no number
+                        raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
 
 
 def _gradients(model: "CharRNN", tokens: Tensor) -> Tensor:

@@ -1,14 +1,6 @@
 """The optimiser's step by the compiled kernels: bounds, RMSprop or Adam, and norms in one pass over memory."""
 
 import ctypes
-import math
-from typing import TYPE_CHECKING
-
-import torch
-from torch import Tensor
-
-if TYPE_CHECKING:
-    from charrnn.network.kernels.compiled import Library
 
 _I64, _F32, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 RMSPROP, ADAM = 0, 1

@@ -22,3 +22,5 @@ int has_bf16(void) {
 }
 int64_t granule(void) { return 2 * VL; }
 int64_t task_bytes(void) { return sizeof(task_t); }
+/* Whether this process may use the tile unit. */
+int has_tiles(void) { return tiles_allowed; }

@@ -31,7 +31,7 @@ typedef struct {
 INLINE vf fused(vf a, vf b, vf c) { /* a b + c, rounded once where the processor can */
 #if defined(__AVX512F__)
     return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
+#elif defined(__FMA__) && VL == 8
     return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
     return a * b + c;
