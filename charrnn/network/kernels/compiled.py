@@ -38,6 +38,7 @@ class Task(ctypes.Structure):
         ("locked", _I32),
         *((name, _POINTER) for name in ("tokens", "targets", "weights", "gradients", "h0", "c0", "hn", "cn")),
         *((name, _POINTER) for name in ("dh", "dc", "output", "doutput", "loss", "memory")),
+        ("add", _I64),
     )
 
 
@@ -145,7 +146,7 @@ class Workspaces:
                 self._free.append(workspace)
 
 
-def _pointers(tensors: Sequence[Tensor]) -> Any:
+def _pointers(tensors: Sequence[Tensor | None]) -> Any:
     return (_POINTER * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
@@ -206,7 +207,10 @@ class _Window(torch.autograd.Function):
         else:
             outer = torch.zeros(*tokens.shape, task.hidden) if gradient is None else gradient.contiguous()
             task.doutput = outer.data_ptr()
-        gradients = [torch.empty_like(weight) for weight in weights]
+        # Where every parameter has its gradient's place, sums are added there: no copy of them all is made.
+        own = [weight.grad for weight in weights]
+        task.add = all(_takes_sums(weight, grad) for weight, grad in zip(weights, own, strict=True))
+        gradients = own if task.add else [torch.empty_like(weight) for weight in weights]
         weight_pointers, gradient_pointers = _pointers(weights), _pointers(gradients)
         task.tokens = tokens.data_ptr()
         task.weights = ctypes.cast(weight_pointers, _POINTER)
@@ -214,7 +218,12 @@ class _Window(torch.autograd.Function):
         stack.library.call("backward", precision, task)
         ctx.memory = None
         stack.workspaces.give(memory)
-        return (None, None, None, None, *(states if wanted else [None] * ctx.states), *gradients)
+        given = [None] * len(weights) if task.add else gradients
+        return (None, None, None, None, *(states if wanted else [None] * ctx.states), *given)
+
+
+def _takes_sums(weight: Tensor, gradient: Tensor | None) -> bool:
+    return weight.is_leaf and gradient is not None and gradient.is_contiguous() and gradient.dtype == torch.float32
 
 
 class CompiledStack:

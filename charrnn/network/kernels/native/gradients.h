@@ -54,6 +54,14 @@ static float NAME(bias_sum)(const task_t *t, const NAME(plan) *p, int64_t l, int
     return b;
 }
 
+INLINE void NAME(give)(const task_t *t, float *to, float value) { *to = t->add ? *to + value : value; }
+static void NAME(give_row)(const task_t *t, float *to, const float *from, int64_t n) {
+    if (t->add)
+        for (int64_t u = 0; u < n; u++) to[u] += from[u];
+    else
+        memcpy(to, from, (size_t)n * 4);
+}
+
 /* Some units of one gate of one layer. A GRU's n gate has, towards h, another gradient or another input. */
 static void NAME(gate_gradients)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t gate, int64_t from,
                                  int64_t count, char *scratch) {
@@ -85,14 +93,14 @@ static void NAME(gate_gradients)(const task_t *t, const NAME(plan) *p, int64_t l
     }
     for (int64_t u = from; u < from + count && u < h; u++) {
         const int64_t out = gate * h + u;
-        memcpy(t->gradients[4 * l + 2] + out * h, at->dh + (gate * hp + u) * hp, (size_t)h * 4);
-        t->gradients[4 * l + 1][out] = NAME(bias_sum)(t, p, l, gate, u);
-        t->gradients[4 * l + 3][out] = NAME(bias_sum)(t, p, l, hidden_slot, u);
+        NAME(give_row)(t, t->gradients[4 * l + 2] + out * h, at->dh + (gate * hp + u) * hp, h);
+        NAME(give)(t, t->gradients[4 * l + 1] + out, NAME(bias_sum)(t, p, l, gate, u));
+        NAME(give)(t, t->gradients[4 * l + 3] + out, NAME(bias_sum)(t, p, l, hidden_slot, u));
         if (l)
-            memcpy(t->gradients[4 * l] + out * h, at->dx + (gate * hp + u) * hp, (size_t)h * 4);
+            NAME(give_row)(t, t->gradients[4 * l] + out * h, at->dx + (gate * hp + u) * hp, h);
         else
             for (int64_t s = 0; s < t->symbols; s++)
-                t->gradients[0][out * t->symbols + s] = at->dbias[s * width + gate * hp + u];
+                NAME(give)(t, t->gradients[0] + out * t->symbols + s, at->dbias[s * width + gate * hp + u]);
     }
 }
 
@@ -109,7 +117,8 @@ static void NAME(decoder_gradients)(const task_t *t, const NAME(plan) *p, int64_
 #endif
         NAME(outer)(t, d, t->outputs_padded, count, last->y, dw, dbias, scratch);
     for (int64_t j = from; j < from + count && j < t->outputs; j++) {
-        for (int64_t u = 0; u < h; u++) t->gradients[4 * t->layers][j * h + u] = p->ddecoder[j * hp + u] * t->scale;
-        t->gradients[4 * t->layers + 1][j] = p->ddecoder_bias[j] * t->scale;
+        float *row = t->gradients[4 * t->layers] + j * h;
+        for (int64_t u = 0; u < h; u++) NAME(give)(t, row + u, p->ddecoder[j * hp + u] * t->scale);
+        NAME(give)(t, t->gradients[4 * t->layers + 1] + j, p->ddecoder_bias[j] * t->scale);
     }
 }

@@ -35,6 +35,7 @@ typedef struct {
     const float *doutput; /* its gradient */
     float *loss;          /* [batch, steps], nats */
     char *memory;         /* the workspace */
+    int64_t add;          /* whether gradients are added to what is there */
 } task_t;
 
 static int64_t gates_of(const task_t *t) { return t->cell == LSTM ? 4 : t->cell == RNN ? 1 : 3; }
