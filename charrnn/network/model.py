@@ -198,21 +198,15 @@ def input_gates(parameters: Mapping[str, Tensor], layer: int, inputs: Tensor) ->
     return functional.linear(inputs, weight, bias)
 
 
-def between_layers(
-    parameters: Mapping[str, Tensor], layer: int, outputs: Tensor, config: ModelConfig, training: bool
-) -> Tensor:
+def between_layers(window: Window, layer: int, outputs: Tensor) -> Tensor:
     """What happens to a layer's outputs [B,S,H] on their way up: batch normalisation, then inverted dropout."""
-    if config.batchnorm:
-        name = f"layers.{layer}.norm"
-        outputs = functional.batch_norm(
-            outputs.reshape(-1, config.hidden_size),
-            parameters[f"{name}.mean"],
-            parameters[f"{name}.variance"],
-            parameters[f"{name}.weight"],
-            parameters[f"{name}.bias"],
-            training=training,
-        ).view_as(outputs)
-    return drop(outputs, config, training)
+    if window.config.batchnorm:
+        mean, variance, weight, bias = (
+            window.parameters[f"layers.{layer}.norm.{part}"] for part in ("mean", "variance", "weight", "bias")
+        )
+        rows = outputs.reshape(-1, window.config.hidden_size)
+        outputs = functional.batch_norm(rows, mean, variance, weight, bias, window.training).view_as(outputs)
+    return drop(outputs, window.config, window.training)
 
 
 def drop(outputs: Tensor, config: ModelConfig, training: bool) -> Tensor:
@@ -249,7 +243,7 @@ def reference_stack(window: Window) -> tuple[Tensor, State]:
     for layer in range(window.config.num_layers):
         gates = input_gates(window.parameters, layer, inputs)
         inputs, last = _run_layer(window, layer, gates, tuple(part[layer] for part in window.state))
-        inputs = between_layers(window.parameters, layer, inputs, window.config, window.training)
+        inputs = between_layers(window, layer, inputs)
         final.append(last)
     return inputs, tuple(torch.stack(parts) for parts in zip(*final, strict=True))
 
