@@ -147,7 +147,7 @@ class Workspaces:
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> Any:
-    return (_POINTER * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+    return (_POINTER * len(tensors))(*[None if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
 _Call: TypeAlias = "tuple[CompiledStack, str, Task]"
