@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from charrnn.network.autotune import choose, pytorch_threads, thread_counts
 from charrnn.network.cpus import allowed_cpus
 from charrnn.network.initialisation import initialise
-from charrnn.network.kernels import make_stack
+from charrnn.network.kernels import compiled_step, make_stack
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.table import Options
-from charrnn.training.optimisation import FlatParameters, clip, make_optimiser
+from charrnn.training.optimisation import FlatParameters, make_optimiser
 
 DEFAULT = (ModelConfig(65), 50, 50)
 LARGE = (ModelConfig(65, hidden_size=512), 50, 50)
@@ -121,16 +121,14 @@ def our_loop(config: ModelConfig, tokens: Tensor, precision: str) -> tuple[Calla
     model = CharRNN(config, stack=make_stack(choice.kernel, precision=choice.precision, threads=choice.threads))
     initialise(model, "char-rnn")
     flat = FlatParameters(model)
-    optimiser = make_optimiser(Options(), flat)
+    optimiser = make_optimiser(Options(), flat, compiled_step(flat.values, choice.threads))
     carried = [model.initial_state(batch)]
 
     def iterate() -> float:
         flat.gradients.zero_()
         loss, state = model.loss(tokens[:, :-1], tokens[:, 1:], carried[0])
         (loss * steps).backward()  # type: ignore[no-untyped-call]
-        clip(flat.gradients, 5.0, "value")
-        optimiser.step(2e-3)
-        flat.norms()
+        optimiser.step(2e-3, 5.0, "value", norms=True)
         carried[0] = tuple(part.detach() for part in state)
         return float(loss.detach())
 

@@ -15,7 +15,7 @@ from charrnn.data.batches import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
 from charrnn.network import autotune as precision
 from charrnn.network.initialisation import initialise
-from charrnn.network.kernels import CompileError, make_stack
+from charrnn.network.kernels import CompileError, compiled_step, make_stack
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.table import Options, flags
 from charrnn.training.optimisation import FlatParameters, make_optimiser, make_schedule
@@ -350,7 +350,7 @@ def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: 
         splits=splits,
         model=model,
         flat=flat,
-        optimiser=make_optimiser(options, flat),
+        optimiser=make_optimiser(options, flat, compiled_step(flat.values, execution.threads)),
         execution=execution,
         rate=make_schedule(options, per_epoch=per_epoch, total=total),
         total=total,

@@ -12,7 +12,6 @@ from typing import IO, TYPE_CHECKING
 from charrnn.checkpoints import checkpoint as checkpoints
 from charrnn.errors import DiskError, TrainingError, UsageError
 from charrnn.evaluation import evaluate
-from charrnn.training.optimisation import clip
 
 if TYPE_CHECKING:
     from charrnn.checkpoints.checkpoint import Checkpoint
@@ -68,10 +67,9 @@ def take_step(run: "Run", *, norms: bool) -> tuple[float, float, tuple[float, fl
     value = float(loss.detach())
     if has_exploded(run, value):
         return value, rate, None
-    clip(run.flat.gradients, run.options.grad_clip, run.options.clip_by)
-    run.optimiser.step(rate)
+    measured = run.optimiser.step(rate, run.options.grad_clip, run.options.clip_by, norms=norms)
     run.state = tuple(part.detach() for part in state)
-    return value, rate, run.flat.norms() if norms else None
+    return value, rate, measured
 
 
 def has_exploded(run: "Run", loss: float) -> bool:

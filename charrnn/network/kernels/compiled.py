@@ -38,6 +38,7 @@ class Task(ctypes.Structure):
         ("locked", _I32),
         *((name, _POINTER) for name in ("tokens", "targets", "weights", "gradients", "h0", "c0", "hn", "cn")),
         *((name, _POINTER) for name in ("dh", "dc", "output", "doutput", "loss", "memory")),
+        ("add", _I64),
     )
 
 
@@ -45,14 +46,15 @@ class Task(ctypes.Structure):
 class Library:
     """The loaded library.
 
-    name: of its file, see `build.key`; granule: what sizes are rounded up to; bf16: whether it has products in
-    bfloat16.
+    name: of its file, see `build.key`, and whether this process may use its tiles; granule: what sizes are rounded up
+    to; bf16: whether it has products in bfloat16; tiles: whether the tile unit (AMX) makes them.
     """
 
     name: str
     functions: ctypes.CDLL
     granule: int
     bf16: bool
+    tiles: bool
 
     def call(self, name: str, precision: str, task: Task) -> int:
         """Calls workspace, forward or backward of a precision; gives what it returns."""
@@ -72,7 +74,9 @@ def load(path: Path) -> Library:
             getattr(functions, f"workspace_{precision}").restype = _I64
         if functions.task_bytes() != ctypes.sizeof(Task):
             raise CompileError(f"{path} was compiled from other sources")
-        return Library(path.name, functions, int(functions.granule()), bool(functions.has_bf16()))
+        tiles = bool(functions.has_tiles())
+        name = path.stem + ("-tiles" if tiles else "")
+        return Library(name, functions, int(functions.granule()), bool(functions.has_bf16()), tiles)
     except (OSError, AttributeError) as error:
         raise CompileError(f"{path} cannot be loaded: {error}") from error
 
@@ -89,23 +93,25 @@ def loaded() -> Library | CompileError:
 
 
 def verify(library: Library) -> None:
-    """Compares a small window with the reference. Raises CompileError where a compiler has made something else."""
+    """Compares small windows with the reference. Raises CompileError where a compiler has made something else."""
     from charrnn.network.model import CharRNN, ModelConfig, reference_stack  # noqa: PLC0415 - it names the type of a stack
 
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(5, (3, 4), generator=generator)
+    # Odd and even batches; one tile of rows and two.
+    windows = [torch.randint(5, shape, generator=generator) for shape in ((3, 4), (20, 3), (37, 2))]
     for cell in ("lstm", "gru"):
         model = CharRNN(ModelConfig(5, cell, hidden_size=18, num_layers=2))
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.5, 0.5, generator=generator)
-        expected = _gradients(model, tokens)
+        expected = [_gradients(model, tokens) for tokens in windows]
         for precision, tolerance in (("fp32", 1e-4), ("bf16", 5e-2)):
             if precision == "fp32" or library.bf16:
                 model.stack = CompiledStack(library, precision=precision, threads=1, otherwise=reference_stack)
-                error = float((_gradients(model, tokens) - expected).norm() / expected.norm())
-                if not error <= tolerance:  # also where it is no number
-                    raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
+                for tokens, right in zip(windows, expected, strict=True):
+                    error = float((_gradients(model, tokens) - right).norm() / right.norm())
+                    if not error <= tolerance:  # also where it is no number
+                        raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
 
 
 def _gradients(model: "CharRNN", tokens: Tensor) -> Tensor:
@@ -140,8 +146,8 @@ class Workspaces:
                 self._free.append(workspace)
 
 
-def _pointers(tensors: Sequence[Tensor]) -> Any:
-    return (_POINTER * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+def _pointers(tensors: Sequence[Tensor | None]) -> Any:
+    return (_POINTER * len(tensors))(*[None if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
 _Call: TypeAlias = "tuple[CompiledStack, str, Task]"
@@ -201,7 +207,10 @@ class _Window(torch.autograd.Function):
         else:
             outer = torch.zeros(*tokens.shape, task.hidden) if gradient is None else gradient.contiguous()
             task.doutput = outer.data_ptr()
-        gradients = [torch.empty_like(weight) for weight in weights]
+        # Where every parameter has its gradient's place, sums are added there: no copy of them all is made.
+        own = [weight.grad for weight in weights]
+        task.add = all(_takes_sums(weight, grad) for weight, grad in zip(weights, own, strict=True))
+        gradients = own if task.add else [torch.empty_like(weight) for weight in weights]
         weight_pointers, gradient_pointers = _pointers(weights), _pointers(gradients)
         task.tokens = tokens.data_ptr()
         task.weights = ctypes.cast(weight_pointers, _POINTER)
@@ -209,7 +218,12 @@ class _Window(torch.autograd.Function):
         stack.library.call("backward", precision, task)
         ctx.memory = None
         stack.workspaces.give(memory)
-        return (None, None, None, None, *(states if wanted else [None] * ctx.states), *gradients)
+        given = [None] * len(weights) if task.add else gradients
+        return (None, None, None, None, *(states if wanted else [None] * ctx.states), *given)
+
+
+def _takes_sums(weight: Tensor, gradient: Tensor | None) -> bool:
+    return weight.is_leaf and gradient is not None and gradient.is_contiguous() and gradient.dtype == torch.float32
 
 
 class CompiledStack:
