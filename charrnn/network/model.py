@@ -280,6 +280,7 @@ class CharRNN(nn.Module):
         super().__init__()
         self.config = config
         self.stack = stack
+        self._homes: list[tuple[str, nn.Module, str]] = []  # each parameter's and buffer's name, module, own name
         if config.embedding_dim:
             self.embedding = _Embedding(config.vocabulary_size, config.embedding_dim)
         first = config.embedding_dim or config.vocabulary_size
@@ -290,7 +291,11 @@ class CharRNN(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Every parameter and buffer by name: what the stack is given, and what a checkpoint keeps."""
-        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        if not self._homes:  # walking through the modules takes longer than a small network's step leaves time for
+            names = [name for name, _ in (*self.named_parameters(), *self.named_buffers())]
+            parts = [name.rpartition(".") for name in names]
+            self._homes = [(name, self.get_submodule(of), own) for name, (of, _, own) in zip(names, parts, strict=True)]
+        return {name: getattr(module, own) for name, module, own in self._homes}
 
     def initial_state(self, batch: int) -> State:
         """Zeros: one tensor [layers, batch, H] for each part of the state."""

@@ -180,7 +180,8 @@ class _Window(torch.autograd.Function):
             targets = targets.contiguous()
             result = state[0].new_empty(tokens.shape)
             task.targets, task.loss = targets.data_ptr(), result.data_ptr()
-        stack.library.call("forward", precision, task)
+        if stack.library.call("forward", precision, task):
+            raise IndexError(f"a symbol is not in the vocabulary of {task.symbols}")
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(tokens, *weights)
             ctx.call, ctx.states, ctx.memory = call, states, memory
@@ -208,8 +209,8 @@ class _Window(torch.autograd.Function):
             outer = torch.zeros(*tokens.shape, task.hidden) if gradient is None else gradient.contiguous()
             task.doutput = outer.data_ptr()
         # Where every parameter has its gradient's place, sums are added there: no copy of them all is made.
-        own = [weight.grad for weight in weights]
-        task.add = all(_takes_sums(weight, grad) for weight, grad in zip(weights, own, strict=True))
+        own = [weight.grad if weight.is_leaf else None for weight in weights]
+        task.add = all(_takes_sums(grad) for grad in own)
         gradients = own if task.add else [torch.empty_like(weight) for weight in weights]
         weight_pointers, gradient_pointers = _pointers(weights), _pointers(gradients)
         task.tokens = tokens.data_ptr()
@@ -222,8 +223,8 @@ class _Window(torch.autograd.Function):
         return (None, None, None, None, *(states if wanted else [None] * ctx.states), *given)
 
 
-def _takes_sums(weight: Tensor, gradient: Tensor | None) -> bool:
-    return weight.is_leaf and gradient is not None and gradient.is_contiguous() and gradient.dtype == torch.float32
+def _takes_sums(gradient: Tensor | None) -> bool:
+    return gradient is not None and gradient.is_contiguous() and gradient.dtype == torch.float32
 
 
 class CompiledStack:
@@ -266,9 +267,6 @@ class CompiledStack:
 
     def _run(self, window: "Window", targets: Tensor | None) -> tuple[Tensor, "State"]:
         config, parameters, tokens = window.config, window.parameters, window.tokens
-        for ids in (tokens, targets):  # the kernels trust what they are given
-            if ids is not None and (int(ids.min()) < 0 or int(ids.max()) >= config.vocabulary_size):
-                raise IndexError(f"a symbol is not in the vocabulary of {config.vocabulary_size}")
         weights = layer_tensors(parameters, config)
         if config.embedding_dim:
             # A symbol's vector times the input weight is the same wherever the symbol stands: one column each.

@@ -72,12 +72,15 @@ static void NAME(gradient_chunk)(const void *job, int64_t i, int thread) {
         NAME(decoder_gradients)(t, p, from, within(t->outputs_padded - from, CHUNK), scratch);
 }
 
-void NAME(forward)(const task_t *t) {
+/* Returns 0; otherwise a symbol is not in the vocabulary, and nothing was done. */
+int NAME(forward)(const task_t *t) {
     NAME(plan) p;
     const NAME(job) job = {t, &p};
+    if (!symbols_are_known(t)) return 1;
     NAME(lay_out)(&p, t);
     share(t->threads, t->layers * NAME(forward_panels)(t) + t->outputs_padded / (2 * VL), NAME(pack_forward), &job);
     share(t->threads, NAME(groups)(t), NAME(forward_group), &job);
+    return 0;
 }
 
 void NAME(backward)(const task_t *t) {

@@ -60,6 +60,18 @@ static int64_t within(int64_t n, int64_t limit) { return n < 0 ? 0 : n > limit ?
 #define CHUNK 128         /* rows of a weight's gradient that are one piece of work */
 static int64_t chunks_of(int64_t columns) { return (columns + CHUNK - 1) / CHUNK; }
 
+static int all_below(const int64_t *ids, int64_t count, int64_t limit) {
+    uint64_t all = 0;
+    for (int64_t i = 0; i < count; i++) all |= (uint64_t)((uint64_t)ids[i] >= (uint64_t)limit);
+    return !all;
+}
+
+/* Whether symbols and targets are in their vocabularies: the kernels trust them. */
+static int symbols_are_known(const task_t *t) {
+    const int64_t count = t->batch * t->steps;
+    return all_below(t->tokens, count, t->symbols) && (!t->outputs || all_below(t->targets, count, t->outputs));
+}
+
 /* Words of two rows each, in a panel of all rows of all steps and those of a state before or after them. */
 static int64_t pair_words(const task_t *t) {
     const int64_t words = (t->steps * t->batch + 1) / 2;

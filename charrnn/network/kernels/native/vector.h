@@ -57,14 +57,22 @@ INLINE vf vmax(vf a, vf b) {
 #endif
 }
 INLINE float sum(vf v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#else
     float s = 0;
     for (int i = 0; i < VL; i++) s += v[i];
     return s;
+#endif
 }
 INLINE float highest(vf v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
     float s = v[0];
     for (int i = 1; i < VL; i++) s = v[i] > s ? v[i] : s;
     return s;
+#endif
 }
 INLINE vf rough_reciprocal(vf x) { /* to 14 bits at least */
 #if defined(__AVX512F__)
