@@ -711,6 +711,35 @@ install_packages() {
     done
 }
 
+# Prints the packages of the tools that are wanted and not there, as bootstrap/packages/needs.py has it.
+lacking_tools() {
+    local name
+    for name in $OPTIONAL; do
+        case $name in
+            tmux) ! have tmux && ! have screen ;;
+            gcc | libc6-dev | glibc-devel) ! { { have gcc || have cc || have clang; } && [ -e /usr/include/stdio.h ]; } ;;
+            *) ! have "$name" ;;
+        esac && ! installed "$name" && echo "$name"
+    done
+}
+
+# install_python_and_tools PACKAGE...: one transaction for all that a bare host lacks; where that fails, without the
+# tools, which `charrnn-bootstrap install` then tries one by one. Sets DONE to what was installed.
+install_python_and_tools() {
+    local tools=() name
+    read -r -a tools <<<"$(lacking_tools | tr '\n' ' ')"
+    DONE=("$@")
+    if [ ${#tools[@]} -gt 0 ] && [ -z "$APART" ]; then
+        APART=yes
+        attempt install "$@" "${tools[@]}"
+        if [ "$WHY" = ok ] || [ "$WHY" = some ]; then
+            for name in "${tools[@]}"; do ! installed "$name" || DONE+=("$name"); done
+            return 0
+        fi
+    fi
+    install_packages "$@"
+}
+
 packages() {
     local start name missing=() candidate choices=()
     start=$(now)
@@ -736,11 +765,11 @@ packages() {
     for candidate in ${PYTHON:+-} $PYTHONS; do
         set --
         [ "$candidate" = - ] || { IFS=, read -r -a choices <<<"${candidate#*=}"; set -- "${choices[@]}"; }
-        if install_packages "${missing[@]}" "$@"; then
+        if install_python_and_tools "${missing[@]}" "$@"; then
             [ -n "$PYTHON" ] || find_python "${candidate%%=*}" || continue
             close_phase ok
-            printf '%s\n' "${missing[@]}" "$@" >>"$PREFIX/state/packages"
-            row packages "$(since "$start")" "${missing[*]} $*"
+            printf '%s\n' "${DONE[@]}" >>"$PREFIX/state/packages"
+            row packages "$(since "$start")" "${DONE[*]}"
             return
         fi
         [ "$WHY" = missing ] || [ "$WHY" = conflict ] || break
@@ -1004,8 +1033,8 @@ look() {
 main() {
     plain_environment # before anything of ours has a value
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
-    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
-    DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' APART='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() DONE=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
     linux_only "$@"
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"
