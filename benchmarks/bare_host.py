@@ -76,9 +76,7 @@ def main() -> None:
     if given.json:
         print(json.dumps(times, indent=1))
         return
-    print(
-        f"{'phase':<22}{given.before[:12]:>14}{given.after[:12]:>14}{'ratio':>8}   seconds, best of {given.rounds}"
-    )
+    print(f"{'phase':<22}{given.before[:12]:>14}{given.after[:12]:>14}{'ratio':>8}   seconds, best of {given.rounds}")
     for phase, before in best[given.before].items():
         after = best[given.after][phase]
         print(f"{phase:<22}{before:>14.2f}{after:>14.2f}{after / before if before else 1:>8.2f}")

@@ -145,7 +145,7 @@ def _check_values(given: dict[str, Any]) -> None:
 
         state.check_name(given["name"])
     if given["ssh_from"]:
-        from bootstrap.providers import network  # noqa: PLC0415
+        from bootstrap.providers.ec2 import network  # noqa: PLC0415
 
         network.cidr(given["ssh_from"])
     if given["ssh_timeout"] is not None and not 1 <= given["ssh_timeout"] <= 3600:
@@ -158,8 +158,8 @@ def with_address(source: Provider, request: Request, *, needed: bool) -> tuple[R
         return request, None
     import dataclasses  # noqa: PLC0415
 
-    from bootstrap.providers import network  # noqa: PLC0415
     from bootstrap.providers.base import PlanError  # noqa: PLC0415
+    from bootstrap.providers.ec2 import network  # noqa: PLC0415
 
     try:
         return dataclasses.replace(request, ssh_from=network.own_address()), None

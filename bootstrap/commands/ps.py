@@ -12,8 +12,8 @@ import click
 from bootstrap import console
 
 if TYPE_CHECKING:
-    from bootstrap.launch.cloud import Account
-    from bootstrap.providers.teardown import Found
+    from bootstrap.providers.ec2.account import Account
+    from bootstrap.providers.ec2.teardown import Found
 
 _PAUSE = 10  # seconds between two looks
 
@@ -33,9 +33,9 @@ SELECT run_id, name, CASE hosts.status WHEN 'running' THEN COALESCE(
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
 def command(*, everyone: bool, region: str | None, profile: str | None, watch: bool, as_json: bool) -> None:
     """Show what runs now, by the tags in the cloud: whoever launched it, from whatever machine."""
-    from bootstrap.launch import cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.providers.aws import HOPELESS, AwsError  # noqa: PLC0415
-    from bootstrap.providers.teardown import Scope  # noqa: PLC0415
+    from bootstrap.providers.ec2 import account as cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.providers.ec2.api import HOPELESS, AwsError  # noqa: PLC0415
+    from bootstrap.providers.ec2.teardown import Scope  # noqa: PLC0415
 
     there = cloud.account(region, profile)
     scope = Scope(owner=None if everyone else there.owner)
@@ -59,7 +59,8 @@ def command(*, everyone: bool, region: str | None, profile: str | None, watch: b
 
 
 def _rows(there: Account, found: list[Found]) -> list[dict[str, Any]]:
-    from bootstrap.providers import cost, tags  # noqa: PLC0415
+    from bootstrap.providers.ec2 import prices as cost  # noqa: PLC0415
+    from bootstrap.providers.ec2 import tags  # noqa: PLC0415
 
     now = datetime.now(UTC)
     prices: dict[tuple[str, str, str], float | None] = {}

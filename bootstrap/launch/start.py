@@ -63,8 +63,8 @@ class _Ink:
 def provider(kind: str, request: Request, *, ledger: Ledger | None = None, settle: float = 10.0) -> Provider:
     """Return the provider of that kind. Libraries are imported for the one that is used."""
     if kind == "ec2":
-        from bootstrap.providers.aws import Aws  # noqa: PLC0415  (boto3 only where it is used)
-        from bootstrap.providers.ec2 import Ec2Provider  # noqa: PLC0415
+        from bootstrap.providers.ec2.api import Aws  # noqa: PLC0415  (boto3 only where it is used)
+        from bootstrap.providers.ec2.provider import Ec2Provider  # noqa: PLC0415
 
         journal = _Ink(ledger, request.run_id) if ledger is not None else None
         return Ec2Provider(Aws(request.region, request.profile, journal), state.folder(request.run_id), settle=settle)
@@ -143,7 +143,7 @@ def uploads(settings: Settings, playbook: Playbook) -> Iterator[dict[str, tuple[
     with tempfile.TemporaryDirectory(prefix="charrnn-bootstrap-", ignore_cleanup_errors=True) as folder:
         found: dict[str, tuple[list[Path], str]] = {}
         if "bundle" in words:
-            from bootstrap.install import bundle  # noqa: PLC0415  (building a wheel is not done for nothing)
+            from bootstrap.build import wheel as bundle  # noqa: PLC0415  (building a wheel is not done for nothing)
 
             made = bundle.make(Path(folder))
             found["bundle"] = ([made.script, made.wheel], "bundle")

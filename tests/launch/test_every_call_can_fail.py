@@ -201,7 +201,7 @@ class Made:
 
     def gone(self, machine: Machine) -> ProviderError:
         """See `Provider.gone`."""
-        from bootstrap.providers.aws import AwsError
+        from bootstrap.providers.ec2.api import AwsError
 
         return AwsError("AWS took it back", kind="spot", code="", action="look")
 

@@ -16,19 +16,22 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.errors import ProviderError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost, Timeouts
-from bootstrap.providers import ec2_plan, keys, order, tags, teardown, userdata
-from bootstrap.providers.aws import AwsError
 from bootstrap.providers.base import Machine, PlanError
-from bootstrap.providers.cost import BURSTABLE
+from bootstrap.providers.ec2 import keys, tags, teardown
+from bootstrap.providers.ec2 import plan as ec2_plan
+from bootstrap.providers.ec2 import schedule as order
+from bootstrap.providers.ec2 import user_data as userdata
+from bootstrap.providers.ec2.api import AwsError
+from bootstrap.providers.ec2.prices import BURSTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from bootstrap.hosts.base import Host
-    from bootstrap.providers.aws import Aws
     from bootstrap.providers.base import Plan, Remains, Request, Watcher
-    from bootstrap.providers.ec2_plan import Ec2Plan
+    from bootstrap.providers.ec2.api import Aws
+    from bootstrap.providers.ec2.plan import Ec2Plan
 
 _CALLS_AT_ONCE = 4
 _READY_WITHIN = 600.0  # seconds from the call until an instance runs and has an address

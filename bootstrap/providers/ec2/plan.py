@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap import distros
 from bootstrap.errors import UnsupportedSystemError, UsageError
-from bootstrap.providers import cost, images, network, order, tags
 from bootstrap.providers.base import Plan, PlanError, PlannedHost
+from bootstrap.providers.ec2 import images, network, tags
+from bootstrap.providers.ec2 import prices as cost
+from bootstrap.providers.ec2 import schedule as order
 
 if TYPE_CHECKING:
     from bootstrap.distro_schema import Release
-    from bootstrap.providers.aws import Aws
     from bootstrap.providers.base import Request
+    from bootstrap.providers.ec2.api import Aws
 
 DEFAULT_TYPE, DEFAULT_GPU_TYPE = "t3.micro", "g4dn.xlarge"
 _BOOT_MINUTES = 5  # from where AWS counts to where the host's own clock runs, and to end itself: paid for, too
