@@ -34,8 +34,8 @@ options = together(
 
 def remove(there: Account, scope: Scope, found: list[Found], *, settle: float, yes: bool, as_json: bool) -> None:
     """Ask, remove what is meant until it is gone, and say so. Raises ProviderError where something is left."""
-    from bootstrap.launch import state  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.providers.ec2 import account as cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.launch import state
+    from bootstrap.providers.ec2 import account as cloud
 
     _confirm(found, yes=yes)
     remains = cloud.destroy(there, scope, settle=settle, note=lambda text: click.echo(text, err=True))
