@@ -726,16 +726,21 @@ lacking_tools() {
 # install_python_and_tools PACKAGE...: one transaction for all that a bare host lacks; where that fails, without the
 # tools, which `charrnn-bootstrap install` then tries one by one. Sets DONE to what was installed.
 install_python_and_tools() {
-    local tools=() name
+    local tools=() name size told
     read -r -a tools <<<"$(lacking_tools | tr '\n' ' ')"
     DONE=("$@")
     if [ ${#tools[@]} -gt 0 ] && [ -z "$APART" ]; then
-        APART=yes
+        size=$(log_size)
         attempt install "$@" "${tools[@]}"
         if [ "$WHY" = ok ] || [ "$WHY" = some ]; then
             for name in "${tools[@]}"; do ! installed "$name" || DONE+=("$name"); done
             return 0
         fi
+        told=$(log_from "$size" | grep -E "$(said missing)")
+        for name in "$@"; do # the next Python may be there, and the tools with it
+            [ "$WHY" != missing ] || [ -n "$UNSURE" ] || ! grep -Fqw -e "$name" <<<"$told" || return 1
+        done
+        APART=yes
     fi
     install_packages "$@"
 }

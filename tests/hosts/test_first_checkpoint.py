@@ -187,7 +187,9 @@ def test_from_bare_to_the_first_checkpoint_and_back(ready: MakeReady, distro: st
         calls = (host.up / "var/log/needrestart").read_text().splitlines()
         assert calls == ["a noninteractive"], "for everything at once"
     assert [span.status for span in driving.spans(host, "install/packages/refresh")] == ["ok"]
-    assert [span.status for span in driving.spans(host, "install/packages/install")] == ["ok"], "one transaction"
+    transactions = [span.status for span in driving.spans(host, "install/packages/install")]
+    assert transactions[-1:] == ["ok"]
+    assert set(transactions[:-1]) <= {"failed", "skipped"}, "one, once the lock is free and the Python is there"
     assert [span.status for span in driving.spans(host, "install/tools")] == ["unchanged"]
     the_kernels_were_compiled_once_for_every_user(host)
     home = "/root" if distro == "debian12" else f"/home/{host.user}"
