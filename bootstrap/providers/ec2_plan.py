@@ -13,7 +13,7 @@ from bootstrap.providers import cost, images, network, order, tags
 from bootstrap.providers.base import Plan, PlanError, PlannedHost
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import Release
+    from bootstrap.distros.schema import Release
     from bootstrap.providers.aws import Aws
     from bootstrap.providers.base import Request
 

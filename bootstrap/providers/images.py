@@ -17,7 +17,7 @@ from bootstrap.providers.base import PlanError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bootstrap.distro_schema import Release
+    from bootstrap.distros.schema import Release
     from bootstrap.providers.aws import Aws
 
 _UNWANTED = re.compile(
