@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SHELL_SCRIPTS := bootstrap.sh .ci/run $(wildcard tests/*.sh tests/*/*.sh benchmarks/*.sh)
+SHELL_SCRIPTS := bootstrap.sh $(wildcard bootstrap/*.sh bootstrap/*/*.sh) .ci/run $(wildcard tests/*.sh tests/*/*.sh benchmarks/*.sh)
 
 .PHONY: help test lint soak dist docs pins clean
 
