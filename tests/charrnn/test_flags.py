@@ -48,6 +48,7 @@ def test_defaults_of_the_recipe_are_torch_rnns(old: str, default: Any) -> None:
         ("--rnn_size 512", "--rnn-size=512"),
         ("-rnn_size=512", "--rnn-size=512"),
         ("--rnn-size 512", "--rnn-size=512"),
+        ("--hidden-size 512 --hidden_size=512", "--rnn-size=512 --rnn-size=512"),
         ("-gpuid -1", "--device=cpu"),
         ("-gpuid 2", "--device=cuda:2"),
         ("-gpu -1 -gpu_backend cuda", "--device=cpu"),
