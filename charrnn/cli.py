@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def _hint(self, ctx: click.Context, name: str) -> str:
-        import difflib  # noqa: PLC0415 - only on a mistake
+        import difflib
 
         program = name.removesuffix(".lua").removesuffix(".py")
         if program in OLD_PROGRAMS:
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from importlib.metadata import version  # noqa: PLC0415 - slow, and only needed here
+    from importlib.metadata import version
 
     click.echo(f"{PROGRAM} {version('charrnn-bootstrap')}")
     ctx.exit()

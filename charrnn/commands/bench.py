@@ -56,7 +56,7 @@ def command(context: click.Context, /, **given: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from charrnn import benchmark  # noqa: PLC0415 - heavy below here
+    from charrnn import benchmark
 
     quick = given["quick"]
     plan = benchmark.Plan(
@@ -145,10 +145,10 @@ def threads_command(as_json: bool, load: int, windows: int, symbols: int, precis
     First kernel and precision are chosen by measurement, then the threads, never more than the control group and
     the affinity mask allow. The choice is kept by machine and shape; `charrnn train` takes it up.
     """
-    from charrnn.benchmark import time_threads  # noqa: PLC0415
-    from charrnn.network import autotune as choices  # noqa: PLC0415 - brings torch
-    from charrnn.network.cpus import allowed_cpus  # noqa: PLC0415
-    from charrnn.network.model import ModelConfig  # noqa: PLC0415
+    from charrnn.benchmark import time_threads
+    from charrnn.network import autotune as choices
+    from charrnn.network.cpus import allowed_cpus
+    from charrnn.network.model import ModelConfig
 
     config = ModelConfig(symbols, given["model"], given["rnn_size"], given["num_layers"])
     shape = choices.Shape(config, given["batch_size"], given["seq_length"])

@@ -26,7 +26,7 @@ def command() -> None:
 @_json
 def list_corpora(as_json: bool) -> None:
     """The corpora that have a name, and whether they are on this machine."""
-    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora
 
     rows = [_about(corpora.CORPORA[name]) for name in corpora.CORPORA]
     if as_json:
@@ -39,7 +39,7 @@ def list_corpora(as_json: bool) -> None:
 
 
 def _about(corpus: Any) -> dict[str, Any]:
-    from charrnn.data import corpora  # noqa: PLC0415
+    from charrnn.data import corpora
 
     path = corpora.find(corpus.name)
     return {
@@ -59,7 +59,7 @@ def _about(corpus: Any) -> dict[str, Any]:
 @_json
 def get_corpus(name: str, as_json: bool) -> None:
     """Fetch a corpus, unless it is here, and print its path."""
-    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora
 
     path = corpora.get(name, None if as_json else _note)
     click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else os.fsencode(path))
@@ -70,7 +70,7 @@ def get_corpus(name: str, as_json: bool) -> None:
 @_json
 def corpus_path(name: str, as_json: bool) -> None:
     """Print where a corpus lies; an error if it is not on this machine."""
-    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora
 
     path = corpora.find(name)
     if path is None:
@@ -87,7 +87,7 @@ def corpus_path(name: str, as_json: bool) -> None:
 @_json
 def stats(data: tuple[str, ...], tokens: str, batch_size: int, seq_length: int, as_json: bool) -> None:
     """Size, symbols and entropy of a corpus, a file, a folder, a pattern, or - for standard input."""
-    from charrnn.data import corpora  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.data import corpora
 
     corpus = corpora.load(data, tokens=tokens, report=_note)
     about = _statistics(corpus, batch_size * seq_length)
@@ -110,7 +110,7 @@ def stats(data: tuple[str, ...], tokens: str, batch_size: int, seq_length: int, 
 
 def _statistics(corpus: EncodedCorpus, block: int) -> dict[str, Any]:
     """What `stats` tells. Entropies are of the text itself: bits to code a symbol, alone or after the one before."""
-    import numpy as np  # noqa: PLC0415 - the libraries of the verb
+    import numpy as np
 
     size, piece = len(corpus.vocabulary), 1 << 22
     counts = np.zeros(size, np.int64)
@@ -139,7 +139,7 @@ def _statistics(corpus: EncodedCorpus, block: int) -> dict[str, Any]:
 
 
 def _entropy(counts: Any) -> float:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     shares = counts[counts > 0] / counts.sum()
     return float(0 - (shares * np.log2(shares)).sum())  # 0, not -0, where there is but one
@@ -152,10 +152,10 @@ def _entropy(counts: Any) -> float:
 @_json
 def novel(sampled: str, training: str, longest: int, as_json: bool) -> None:
     """The share of a sampled text's substrings that do not stand in the training text, by their length."""
-    import numpy as np  # noqa: PLC0415 - the libraries of the verb
+    import numpy as np
 
-    from charrnn.data import corpora  # noqa: PLC0415
-    from charrnn.sampling.novelty import novel_substrings  # noqa: PLC0415
+    from charrnn.data import corpora
+    from charrnn.sampling.novelty import novel_substrings
 
     known = corpora.load(training, report=_note)
     text = corpora.load(sampled, tokens=known.vocabulary.kind)

@@ -44,9 +44,9 @@ def command(
     --reset-state-on, and carried on from there. Losses on different splits must
     not be compared: interleaved is the easier by far.
     """
-    from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
-    from charrnn.data import corpora  # noqa: PLC0415
-    from charrnn.training.run import resolve_device  # noqa: PLC0415
+    from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.data import corpora
+    from charrnn.training.run import resolve_device
 
     if name and checkpoint:
         raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
@@ -80,7 +80,7 @@ def _note(message: str) -> None:
 
 def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> tuple[Loader, dict[str, Any]]:
     """The batches to score, and what is said about them."""
-    from charrnn.data.batches import Loader, make_splits  # noqa: PLC0415 - brings torch
+    from charrnn.data.batches import Loader, make_splits
 
     options = loaded.options
     batch = int(options.get("batch_size", 50)) if given["batch_size"] is None else given["batch_size"]
@@ -126,7 +126,7 @@ def _first(given: float | None, stored: Any) -> float | None:
 
 
 def _measure(model: Any, loader: Loader, loaded: Checkpoint, per_character: bool) -> dict[str, Any]:
-    from charrnn.evaluation import Evaluation, scores  # noqa: PLC0415 - brings torch
+    from charrnn.evaluation import Evaluation, scores
 
     rows: list[tuple[int, str, float]] = []
     total, characters, column = 0.0, 0, 0

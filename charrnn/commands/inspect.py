@@ -22,7 +22,7 @@ _ROWS = 10
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the whole history.")
 def command(name: str | None, as_json: bool) -> None:
     """Show what a checkpoint holds: network, sizes, options, loss history, corpus. It is checked on the way."""
-    from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
+    from charrnn.checkpoints import checkpoint as checkpoints
 
     path = checkpoints.find(None if name is None else Path(name))
     # Without the state of its training, a copied network is whole for everything but a resume.

@@ -60,9 +60,9 @@ def _run(
     strict: bool,
     verbose: int,
 ) -> None:
-    from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
-    from charrnn.sampling.generation import Choice, encode_prime, generate  # noqa: PLC0415
-    from charrnn.training.run import resolve_device  # noqa: PLC0415
+    from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.sampling.generation import Choice, encode_prime, generate
+    from charrnn.training.run import resolve_device
 
     choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
     if length < 0:

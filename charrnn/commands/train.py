@@ -152,8 +152,8 @@ def command(resume: str | None, **given: Any) -> None:
     given = {name: value for name, value in given.items() if value is not None and value != ()}
     if resume is not None and "init_from" in given:
         raise UsageError("--resume goes on with a run, --init-from begins a new one: give one of them")
-    from charrnn import api  # noqa: PLC0415 - brings torch
-    from charrnn.training.callbacks import Bar, FirstCheckpoint, Lines, OutputWatch  # noqa: PLC0415
+    from charrnn import api
+    from charrnn.training.callbacks import Bar, FirstCheckpoint, Lines, OutputWatch
 
     run = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say).run
     for line in _describe(run):
