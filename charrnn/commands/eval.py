@@ -45,13 +45,14 @@ def command(
     not be compared: interleaved is the easier by far.
     """
     from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.checkpoints.folder import find
     from charrnn.data import corpora
-    from charrnn.training.run import resolve_device
+    from charrnn.network.device import resolve_device
 
     if name and checkpoint:
         raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
     name = name or checkpoint
-    path = checkpoints.find(None if name is None else Path(name))
+    path = find(None if name is None else Path(name))
     loaded = checkpoints.load(path, training=False)
     corpus = corpora.load(given["data"] or (corpora.DEFAULT_CORPUS,), vocabulary=loaded.vocabulary, report=_note)
     for message in corpus.messages:

@@ -23,8 +23,9 @@ _ROWS = 10
 def command(name: str | None, as_json: bool) -> None:
     """Show what a checkpoint holds: network, sizes, options, loss history, corpus. It is checked on the way."""
     from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.checkpoints.folder import find
 
-    path = checkpoints.find(None if name is None else Path(name))
+    path = find(None if name is None else Path(name))
     # Without the state of its training, a copied network is whole for everything but a resume.
     about = describe(path, checkpoints.load(path, training=(path / checkpoints.TRAINING).exists()))
     if as_json:

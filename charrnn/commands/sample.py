@@ -61,8 +61,9 @@ def _run(
     verbose: int,
 ) -> None:
     from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.checkpoints.folder import find
+    from charrnn.network.device import resolve_device
     from charrnn.sampling.generation import Choice, encode_prime, generate
-    from charrnn.training.run import resolve_device
 
     choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
     if length < 0:
@@ -70,7 +71,7 @@ def _run(
     if length == 0 and count > 1:
         raise UsageError("--length 0 has no end, so only one stream can be printed: leave out --count")
     begin = _prime(prime, prime_file)
-    path = checkpoints.find(None if name is None else Path(name))
+    path = find(None if name is None else Path(name))
     loaded = checkpoints.load(path, training=False)
     model, vocabulary = loaded.model().to(resolve_device(device)), loaded.vocabulary
     note = (lambda _: None) if verbose == 0 else _note

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -249,7 +248,7 @@ class Sampler:
 def _threads(count: int) -> int:
     if not can_limit():  # products have threads of their own, and ours would be in their way
         return 1
-    return max(1, min(len(os.sched_getaffinity(0)), count // _FEWEST_STREAMS_A_THREAD))
+    return max(1, min(allowed_cpus(), count // _FEWEST_STREAMS_A_THREAD))
 
 
 def _block_sizes(count: int, threads: int) -> list[int]:
@@ -329,11 +328,12 @@ def sample(
     from pathlib import Path  # noqa: PLC0415 - only where a path is given
 
     from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415
+    from charrnn.checkpoints.folder import find  # noqa: PLC0415
 
     if length < 1:
         raise UsageError(f"a length of {length}: it must be at least 1")
     if checkpoint is None or isinstance(checkpoint, str | Path):
-        path = checkpoints.find(None if checkpoint is None else Path(checkpoint))
+        path = find(None if checkpoint is None else Path(checkpoint))
         checkpoint = checkpoints.load(path, training=False)
     choice = Choice(temperature=temperature, argmax=argmax, top_k=top_k, top_p=top_p)
     vocabulary = checkpoint.vocabulary

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from charrnn.checkpoints import checkpoint as checkpoints
+from charrnn.checkpoints.folder import find, list_checkpoints, make_directory
 from charrnn.data import corpora
 from charrnn.data.batches import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
 from charrnn.network import autotune as precision
+from charrnn.network.device import resolve_device
 from charrnn.network.initialisation import initialise
 from charrnn.network.kernels import CompileError, make_stack
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.table import Options, flags
 from charrnn.training.optimisation import FlatParameters, make_optimiser, make_schedule
-from charrnn.training.run import Execution, Run, resolve_device
+from charrnn.training.run import Execution, Run
 from charrnn.training.tensorboard import require_tensorboard
-from charrnn.training.trainer import make_directory
 
 if TYPE_CHECKING:
     from charrnn.checkpoints.checkpoint import Checkpoint
@@ -45,7 +46,7 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
     _check_packages(options)
     source = None
     if options.init_from is not None:
-        source = checkpoints.load(checkpoints.find(Path(options.init_from)), training=False)
+        source = checkpoints.load(find(Path(options.init_from)), training=False)
     corpus, splits = _text(options, None if source is None else source.vocabulary, report)
     config = _config(options, len(corpus.vocabulary)) if source is None else source.config
     overruled: tuple[str, ...] = ()
@@ -99,7 +100,7 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
     Raises UsageError for options that a resumed run cannot change, CheckpointError where the checkpoint is
     damaged or holds no training state, CorpusError where the text is no longer the same.
     """
-    path = checkpoints.find(where)
+    path = find(where)
     path = path if path.name not in ("", "..") else path.resolve()  # `--resume .` within a checkpoint
     saved = _load_for_resume(path)
     options, notes = changed_options(saved.options, given)
@@ -141,7 +142,7 @@ def _load_for_resume(path: Path) -> "Checkpoint":
     try:
         saved = checkpoints.load(path)
     except CheckpointError as error:
-        others = [other for other in checkpoints.list_checkpoints(path.parent) if other != path]
+        others = [other for other in list_checkpoints(path.parent) if other != path]
         if not others:
             raise
         raise CheckpointError(f"{error}; an older one is {others[-1]}") from error

@@ -1,16 +1,15 @@
 """The training loop: step, watch for an exploding loss, evaluate, save; until the end or until asked to stop."""
 
-import fcntl
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from charrnn.checkpoints import checkpoint as checkpoints
-from charrnn.errors import DiskError, TrainingError, UsageError
+from charrnn.checkpoints import folder
+from charrnn.errors import TrainingError
 from charrnn.evaluation import evaluate
 from charrnn.training.optimisation import clip
 
@@ -223,8 +222,8 @@ class Trainer:
         captured = run.capture(val_loss)
         path = checkpoints.save(run.directory / name, captured)
         self.last_saved = path
-        run.written = checkpoints.prune(run.directory, run.written, keep=run.options.keep, best=run.best_name)
-        checkpoints.record_run(path)
+        run.written = folder.prune(run.directory, run.written, keep=run.options.keep, best=run.best_name)
+        folder.record_run(path)
         for callback in self.callbacks:
             callback.saved(run, path)
 
@@ -250,31 +249,3 @@ class Trainer:
                 f"{what} at iteration {iteration + 1:,}: back to iteration {run.iteration:,} with half the step "
                 f"size (return {run.recoveries} of at most {run.options.max_recoveries})",
             )
-
-
-def make_directory(directory: Path) -> IO[str]:
-    """Makes the checkpoint folder and opens a file in it; raises DiskError, so that no run finds out after an hour."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return (directory / ".lock").open("w")
-    except OSError as error:
-        raise DiskError(
-            f"checkpoints cannot be written to {directory}: {error.strerror or error}; name another folder with "
-            "--checkpoint-dir"
-        ) from error
-
-
-@contextmanager
-def claimed(directory: Path) -> Iterator[None]:
-    """Holds the checkpoint folder against a second run; raises UsageError where there is one."""
-    with make_directory(directory) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another run is writing to {directory}: wait for it, or name another folder with --checkpoint-dir"
-            ) from error
-        except OSError:
-            pass  # a file system without locks: nothing can be held there
-        checkpoints.remove_leftovers(directory)
-        yield

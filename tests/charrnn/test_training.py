@@ -16,10 +16,11 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 import charrnn
 from charrnn.api import prepare
 from charrnn.checkpoints.checkpoint import Checkpoint, load
+from charrnn.checkpoints.folder import claimed
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, DiskError, TrainingError, UsageError
 from charrnn.training.callbacks import Bar, Callback, FirstCheckpoint, Lines, Metrics, Samples
 from charrnn.training.run import Run
-from charrnn.training.trainer import Step, Trainer, claimed
+from charrnn.training.trainer import Step, Trainer
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs.\n" * 60
 SMALL: dict[str, Any] = {
@@ -625,7 +626,7 @@ class TestTheFolder:
         assert again.checkpoint.parent == tmp_path / "cv"
 
     def test_a_run_is_recorded_for_sampling(self, corpus: Path, tmp_path: Path) -> None:
-        from charrnn.checkpoints.checkpoint import recorded_run
+        from charrnn.checkpoints.folder import recorded_run
 
         charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
         assert recorded_run() == (tmp_path / "cv").resolve()
