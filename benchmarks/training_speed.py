@@ -29,7 +29,7 @@ from charrnn.network.initialisation import initialise
 from charrnn.network.kernels import make_stack
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.table import Options
-from charrnn.training.optimisation import FlatParameters, clip, make_optimiser
+from charrnn.training.optimisation import FlatParameters, clip_gradients, make_optimiser
 
 DEFAULT = (ModelConfig(65), 50, 50)
 LARGE = (ModelConfig(65, size=512), 50, 50)
@@ -126,7 +126,7 @@ def our_loop(config: ModelConfig, tokens: Tensor, precision: str) -> tuple[Calla
         flat.gradients.zero_()
         loss, state = model.loss(tokens[:, :-1], tokens[:, 1:], carried[0])
         (loss * steps).backward()  # type: ignore[no-untyped-call]
-        clip(flat.gradients, 5.0, "value")
+        clip_gradients(flat.gradients, 5.0, "value")
         optimiser.step(2e-3)
         flat.norms()
         carried[0] = tuple(part.detach() for part in state)

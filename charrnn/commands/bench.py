@@ -159,7 +159,7 @@ def threads_command(as_json: bool, load: int, windows: int, symbols: int, precis
     chosen = choices.fastest(shape, options, measurement)
     counts = sorted(choices.thread_counts(allowed_cpus()))
     timings = time_threads(shape, chosen, counts, load=load, windows=windows, measure=measurement)
-    kept = choices.remember(shape, f"{precision}-0", chosen, choices.store_files())
+    kept = choices.save_cached(shape, f"{precision}-0", chosen, choices.cache_files())
     if as_json:
         click.echo(
             json.dumps(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.commands.legacy_options import OldSpellings
+from charrnn.commands.legacy_options import LegacyOptions
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charrnn.data.encoding import EncodedCorpus
 
 
-@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LegacyOptions, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--checkpoint", help="The same as the argument.", hidden=True)
 @click.option("--data", multiple=True, help="A corpus' name, a file, folder or pattern, or -. [shakespeare]")
@@ -119,7 +119,7 @@ def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> t
         reset_on=reset_on,
         evaluation_streams=given["streams"],
     )
-    return splits.part(given["part"]), {"split": split, "part": given["part"], "split_details": splits.description}
+    return splits.loader(given["part"]), {"split": split, "part": given["part"], "split_details": splits.description}
 
 
 def _first(given: float | None, stored: Any) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.commands.legacy_options import OldSpellings
+from charrnn.commands.legacy_options import LegacyOptions
 
 if TYPE_CHECKING:
     from charrnn.checkpoints.checkpoint import Checkpoint
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ROWS = 10
 
 
-@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LegacyOptions, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the whole history.")
 def command(name: str | None, as_json: bool) -> None:

@@ -21,7 +21,7 @@ PARTS = {"train": "train", "val": "validation", "test": "test"}
 _DEVICE, _BACKEND = ("gpuid", "gpu"), ("opencl", "gpu-backend")
 
 
-class OldSpellings(click.Command):
+class LegacyOptions(click.Command):
     """Takes `-primetext X`, `-gpuid -1` and so on for what they meant in the original programs."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

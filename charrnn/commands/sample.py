@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn import console
-from charrnn.commands.legacy_options import OldSpellings
+from charrnn.commands.legacy_options import LegacyOptions
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from charrnn.data.vocabulary import Vocabulary
 
 
-@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LegacyOptions, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--checkpoint", help="The same as the argument.", hidden=True)
 @click.option("--prime", help="Text to begin with.")
@@ -63,9 +63,9 @@ def _run(
     from charrnn.checkpoints import checkpoint as checkpoints
     from charrnn.checkpoints.folder import find
     from charrnn.network.device import resolve_device
-    from charrnn.sampling.generation import Choice, encode_prime, generate
+    from charrnn.sampling.generation import SamplingConfig, encode_prime, generate
 
-    choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
+    choice = SamplingConfig(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
     if length < 0:
         raise UsageError(f"a length of {length}: it must be 0 (without end) or more")
     if length == 0 and count > 1:

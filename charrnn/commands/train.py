@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from charrnn import console
 from charrnn.clocks import now, process_start
 from charrnn.errors import InterruptError, LostError, UsageError
-from charrnn.options.legacy import modernise, old_options
+from charrnn.options.legacy import legacy_options, modernise
 from charrnn.options.table import GROUPS, Flag, flags
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class TrainCommand(click.Command):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Click's own; behind one dash and a letter, the originals' spellings too."""
-        old = old_options(incomplete) if len(incomplete) > 1 else []
+        old = legacy_options(incomplete) if len(incomplete) > 1 else []
         return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, old)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -190,7 +190,7 @@ def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
             f"stopped at iteration {run.iteration:,}: {saved}", exit_code=128 + (number or signal.SIGINT)
         )
     if outcome.reason == "patience":
-        _say(f"stopped early: no better validation loss in the last {run.since_best} evaluations")
+        _say(f"stopped early: no better validation loss in the last {run.evaluations_since_best} evaluations")
     best = ""
     if where is not None and run.best_name not in (None, where.name):
         best = f"; the best loss is that of {run.directory / str(run.best_name)}"

@@ -145,7 +145,7 @@ class Splits:
     description: dict[str, Any]
     messages: tuple[str, ...] = ()
 
-    def part(self, name: str) -> Loader:
+    def loader(self, name: str) -> Loader:
         """The part of that name; one that is empty is an error."""
         parts = {"train": self.train, "validation": self.validation, "val": self.validation, "test": self.test}
         if name not in parts:

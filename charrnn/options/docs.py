@@ -8,7 +8,7 @@ import click
 from charrnn.commands import eval as eval_verb
 from charrnn.commands import inspect, sample
 from charrnn.options.recipes import RECIPES, recipe_default
-from charrnn.options.table import GROUPS, OLD_ONLY, Flag, flags
+from charrnn.options.table import GROUPS, LEGACY_ONLY, Flag, flags
 
 HEAD = """\
 # Options of `charrnn train`, `sample`, `eval` and `inspect`
@@ -62,7 +62,7 @@ def markdown() -> str:
     lines += ["## Other", ""]
     lines += _table(["option", "in char-rnn", "in torch-rnn", "", "", "", "meaning"], [resume])
     lines += ["## Options of the originals' training without a namesake", ""]
-    rows = [[f"`-{old.name}`", old.program, f"`{old.default}`", old.becomes] for old in OLD_ONLY]
+    rows = [[f"`-{old.name}`", old.program, f"`{old.default}`", old.becomes] for old in LEGACY_ONLY]
     lines += _table(["option", "program", "its default", "what becomes of it"], rows)
     for verb, (command, old) in VERBS.items():
         lines += [f"## charrnn {verb}", ""]

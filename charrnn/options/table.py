@@ -44,7 +44,7 @@ class Flag:
         return "--" + self.name.replace("_", "-")
 
     @property
-    def spellings(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Every accepted name, with dashes in place of underscores and none in front."""
         names = (self.name, self.char_rnn, self.torch_rnn, *self.also)
         return tuple(dict.fromkeys(name.replace("_", "-") for name in names if name))
@@ -204,7 +204,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class OldFlag:
+class Legacy:
     """An option of an original that has no field of its own: what becomes of it."""
 
     name: str
@@ -213,19 +213,19 @@ class OldFlag:
     becomes: str
 
 
-OLD_ONLY = (
-    OldFlag("gpuid", "char-rnn", "0", "-1: --device cpu; N: --device cuda:N"),
-    OldFlag("gpu", "torch-rnn", "0", "-1: --device cpu; N: --device cuda:N"),
-    OldFlag("opencl", "char-rnn", "0", "0: nothing to do; 1: an error, there is no OpenCL here"),
-    OldFlag("gpu_backend", "torch-rnn", "cuda", "cuda: nothing to do; opencl: an error, there is no OpenCL here"),
-    OldFlag("accurate_gpu_timing", "char-rnn", "0", "nothing to do: timings always wait for the device"),
-    OldFlag("checkpoint_name", "torch-rnn", "cv/checkpoint", "FOLDER/NAME: --checkpoint-dir FOLDER --savefile NAME"),
-    OldFlag("input_h5", "torch-rnn", "data/tiny-shakespeare.h5", "an error: give the text itself, by --data"),
-    OldFlag("input_json", "torch-rnn", "data/tiny-shakespeare.json", "an error: give the text itself, by --data"),
-    OldFlag("output_h5", "preprocess.py", "data/tiny-shakespeare.h5", "an error: there is nothing to preprocess"),
-    OldFlag("output_json", "preprocess.py", "data/tiny-shakespeare.json", "an error: there is nothing to preprocess"),
-    OldFlag("test_frac", "preprocess.py", "0.1", "an error: the test split is what --train-frac and --val-frac leave"),
-    OldFlag("encoding", "preprocess.py", "utf-8", "utf-8: --tokens characters; bytes: --tokens bytes"),
+LEGACY_ONLY = (
+    Legacy("gpuid", "char-rnn", "0", "-1: --device cpu; N: --device cuda:N"),
+    Legacy("gpu", "torch-rnn", "0", "-1: --device cpu; N: --device cuda:N"),
+    Legacy("opencl", "char-rnn", "0", "0: nothing to do; 1: an error, there is no OpenCL here"),
+    Legacy("gpu_backend", "torch-rnn", "cuda", "cuda: nothing to do; opencl: an error, there is no OpenCL here"),
+    Legacy("accurate_gpu_timing", "char-rnn", "0", "nothing to do: timings always wait for the device"),
+    Legacy("checkpoint_name", "torch-rnn", "cv/checkpoint", "FOLDER/NAME: --checkpoint-dir FOLDER --savefile NAME"),
+    Legacy("input_h5", "torch-rnn", "data/tiny-shakespeare.h5", "an error: give the text itself, by --data"),
+    Legacy("input_json", "torch-rnn", "data/tiny-shakespeare.json", "an error: give the text itself, by --data"),
+    Legacy("output_h5", "preprocess.py", "data/tiny-shakespeare.h5", "an error: there is nothing to preprocess"),
+    Legacy("output_json", "preprocess.py", "data/tiny-shakespeare.json", "an error: there is nothing to preprocess"),
+    Legacy("test_frac", "preprocess.py", "0.1", "an error: the test split is what --train-frac and --val-frac leave"),
+    Legacy("encoding", "preprocess.py", "utf-8", "utf-8: --tokens characters; bytes: --tokens bytes"),
 )
 
 

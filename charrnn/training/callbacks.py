@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from charrnn import console
 from charrnn.atomic import write_atomically
-from charrnn.training import contention as strain
+from charrnn.training import contention
 from charrnn.training.jsonl import JsonLines
 
 if TYPE_CHECKING:
@@ -269,13 +269,13 @@ class Samples(Callback):
         # From parameters that are no numbers nothing can be drawn; the next loss leads back to the last good state.
         if step.iteration % run.options.sample_every or not run.is_finite():
             return
-        from charrnn.sampling.generation import Choice, generate  # noqa: PLC0415 - only where samples are wanted
+        from charrnn.sampling.generation import SamplingConfig, generate  # noqa: PLC0415 - only where samples are wanted
 
         pieces = generate(
             run.model.eval(),
             run.vocabulary,
             length=run.options.sample_length,
-            choice=Choice(temperature=run.options.sample_temperature),
+            choice=SamplingConfig(temperature=run.options.sample_temperature),
             seed=run.options.seed,
             reset_state_on=run.options.reset_state_on,
         )
@@ -311,7 +311,7 @@ class FirstCheckpoint(Callback):
         self.now = now
         self.done = False
         self.training_from = self.stepped_at = started_at[1]
-        self.before: strain.Reading | None = None
+        self.before: contention.Reading | None = None
 
     def started(self, run: "Run") -> None:
         """A resumed run has had its first checkpoint."""
@@ -320,7 +320,7 @@ class FirstCheckpoint(Callback):
             with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either, which is told then
                 self.file.unlink()
         self.training_from = self.stepped_at = self.now()[1]
-        self.before = strain.read(self.training_from)
+        self.before = contention.read(self.training_from)
 
     def stepped(self, run: "Run", step: "Step") -> None:
         """Notes the moment after which only the checkpoint is written."""
@@ -348,7 +348,7 @@ class FirstCheckpoint(Callback):
                 "precision": run.execution.precision,
                 "training.kernel": run.execution.kernel,
                 "corpus.sha256": run.corpus.get("sha256"),
-                **(strain.between(self.before, strain.read(uptime)) if self.before else {}),
+                **(contention.between(self.before, contention.read(uptime)) if self.before else {}),
             },
         }
         try:

@@ -1,7 +1,7 @@
-"""Steps: gradients' bounds, optimisers, schedules.
+"""Steps: gradient clipping, optimisers, schedules.
 
 All parameters live in one flat tensor, and all gradients in another; a parameter is a view. So a step is a
-handful of operations however many layers there are, and the optimiser's memory is one tensor or two. (The
+handful of operations however many layers there are, and the optimiser's state is one tensor or two. (The
 optimisers of torch.optim would do the same arithmetic, but they bring torch._dynamo: more than a second before
 the first step.)
 """
@@ -43,8 +43,8 @@ class FlatParameters:
         return float(self.gradients.norm()), float(self.values.norm())
 
 
-def clip(gradients: Tensor, limit: float, by: str) -> None:
-    """Bounds the gradients [N] in place: each component's value, or the norm of the whole; 0 bounds nothing."""
+def clip_gradients(gradients: Tensor, limit: float, by: str) -> None:
+    """Clips the gradients [N] in place by each component's value or by the norm of the whole; 0 clips nothing."""
     if limit <= 0:
         return
     if by == "value":
@@ -69,8 +69,8 @@ class RMSprop:
         torch.sqrt(self.square, out=self._scratch).add_(1e-8)
         self.flat.values.addcdiv_(gradients, self._scratch, value=-rate)
 
-    def memory(self) -> dict[str, Tensor]:
-        """What it remembers, by name: the tensors themselves, to be copied out of or into."""
+    def state(self) -> dict[str, Tensor]:
+        """Its state by name: the tensors themselves, to be copied out of or into."""
         return {"square": self.square}
 
 
@@ -99,8 +99,8 @@ class Adam:
         torch.sqrt(self.square, out=self._scratch).div_(math.sqrt(1 - self.beta2**count)).add_(1e-8)
         values.addcdiv_(self.mean, self._scratch, value=-rate / (1 - self.beta1**count))
 
-    def memory(self) -> dict[str, Tensor]:
-        """What it remembers, by name: the tensors themselves, to be copied out of or into."""
+    def state(self) -> dict[str, Tensor]:
+        """Its state by name: the tensors themselves, to be copied out of or into."""
         return {"mean": self.mean, "square": self.square, "steps": self.steps}
 
 
@@ -115,9 +115,9 @@ def make_optimiser(options: Options, flat: FlatParameters) -> Optimiser:
     return Adam(flat, beta1=options.beta1, beta2=options.beta2, decay=decay)
 
 
-def restore_memory(optimiser: Optimiser, saved: dict[str, Tensor]) -> None:
-    """Copies saved memory into the optimiser; raises CheckpointError where it is another optimiser's."""
-    own = optimiser.memory()
+def restore_state(optimiser: Optimiser, saved: dict[str, Tensor]) -> None:
+    """Copies a saved state into the optimiser; raises CheckpointError where it is another optimiser's."""
+    own = optimiser.state()
     if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in saved.items()}:
         raise CheckpointError("the checkpoint's optimiser is not the one of its options")
     for name, tensor in own.items():

@@ -14,7 +14,7 @@ from charrnn.checkpoints.folder import find, list_checkpoints, make_directory
 from charrnn.data import corpora
 from charrnn.data.batches import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
-from charrnn.network import autotune as precision
+from charrnn.network import autotune
 from charrnn.network.device import resolve_device
 from charrnn.network.initialisation import initialise
 from charrnn.network.kernels import CompileError, make_stack
@@ -274,7 +274,7 @@ def _regularisation(options: Options) -> dict[str, Any]:
 def _choose_execution(options: Options, config: ModelConfig) -> Execution:
     """Device, and what is fastest on it (`charrnn.network.autotune`), as far as the options leave it open."""
     device = resolve_device(options.device)
-    choice = precision.choose(
+    choice = autotune.choose(
         config,
         batch=options.batch_size,
         steps=options.seq_length,
@@ -307,8 +307,8 @@ def _why_not(execution: Execution, config: ModelConfig) -> str | None:
         make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     except CompileError as error:
         return str(error)
-    choice = precision.Choice(execution.kernel, execution.precision, execution.threads)
-    if execution.device == "cpu" and not precision.possible(config, choice):
+    choice = autotune.Choice(execution.kernel, execution.precision, execution.threads)
+    if execution.device == "cpu" and not autotune.possible(config, choice):
         return "this CPU has no operators for it"  # oneDNN's LSTM in bfloat16 needs AVX-512
     return None
 
@@ -335,8 +335,8 @@ def _available_memory() -> int | None:
 
 
 def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: CharRNN, execution: Execution) -> Run:
-    choice = precision.Choice(execution.kernel, execution.precision, execution.threads)
-    torch.set_num_threads(precision.pytorch_threads(choice, model.parameter_count()))
+    choice = autotune.Choice(execution.kernel, execution.precision, execution.threads)
+    torch.set_num_threads(autotune.pytorch_threads(choice, model.parameter_count()))
     model.to(device=torch.device(execution.device), dtype=torch.float32)
     model.stack = make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     flat = FlatParameters(model)

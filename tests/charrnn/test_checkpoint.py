@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charrnn import atomic
-from charrnn.checkpoints import checkpoint, folder
+from charrnn.checkpoints import checkpoint
 from charrnn.checkpoints.checkpoint import Checkpoint, load, save
 from charrnn.checkpoints.folder import find, list_checkpoints, prune, record_run, remove_leftovers
 from charrnn.data.vocabulary import Vocabulary
@@ -268,14 +268,14 @@ class TestFinding:
         self, saved: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         others = [save(saved.with_name(name), made(iteration=2)) for name in "abc"]
-        real = folder.read_description
+        real = checkpoint.read_description
 
         def read_description(path: Path) -> dict[str, Any]:
             if path == saved:
                 shutil.rmtree(path)
             return real(path)
 
-        monkeypatch.setattr(folder, "read_description", read_description)
+        monkeypatch.setattr("charrnn.checkpoints.folder.read_description", read_description)
         monkeypatch.setattr(Path, "iterdir", lambda _folder: iter([saved, *others]))
         assert list_checkpoints(saved.parent) == others
 

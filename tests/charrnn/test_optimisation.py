@@ -12,10 +12,10 @@ from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.recipes import resolve
 from charrnn.training.optimisation import (
     FlatParameters,
-    clip,
+    clip_gradients,
     make_optimiser,
     make_schedule,
-    restore_memory,
+    restore_state,
 )
 
 
@@ -72,19 +72,19 @@ def test_flat_parameters_are_views() -> None:
 class TestClip:
     def test_by_value(self) -> None:
         gradients = torch.tensor([-7.0, 0.5, 9.0])
-        clip(gradients, 5, "value")
+        clip_gradients(gradients, 5, "value")
         assert gradients.tolist() == [-5.0, 0.5, 5.0]
 
     def test_by_norm(self) -> None:
         gradients = torch.tensor([3.0, 4.0])
-        clip(gradients, 1, "norm")
+        clip_gradients(gradients, 1, "norm")
         assert gradients.norm() == pytest.approx(1, abs=1e-5)
-        clip(gradients, 10, "norm")
+        clip_gradients(gradients, 10, "norm")
         assert gradients.norm() == pytest.approx(1, abs=1e-5)
 
     def test_zero_bounds_nothing(self) -> None:
         gradients = torch.tensor([-7.0, 9.0])
-        clip(gradients, 0, "value")
+        clip_gradients(gradients, 0, "value")
         assert gradients.tolist() == [-7.0, 9.0]
 
 
@@ -157,4 +157,4 @@ def test_memory_of_another_optimiser_is_refused() -> None:
     flat = FlatParameters(model)
     adam = make_optimiser(resolve({"optimizer": "adam"}), flat)
     with pytest.raises(CheckpointError, match="optimiser"):
-        restore_memory(adam, {"square": torch.zeros(3)})
+        restore_state(adam, {"square": torch.zeros(3)})

@@ -81,7 +81,7 @@ class TestARun:
         splits = make_splits(
             ids, kind="interleaved", batch_size=4, sequence_length=10, train_fraction=0.95, validation_fraction=0.05
         )
-        loss = evaluate(saved.model(), splits.part("validation").once()).loss
+        loss = evaluate(saved.model(), splits.loader("validation").once()).loss
         assert loss == pytest.approx(result.val_loss, abs=1e-5)
 
     def test_metrics(self, corpus: Path, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ class TestExplosions:
             corpus, checkpoint_dir=tmp_path / "cv", callbacks=[Spoil(at=15, value=value, told=told)], **SMALL
         )
         assert len(told) == 1
-        assert "back to iteration 10 with half the step size (return 1 of at most 8)" in told[0]
+        assert "back to iteration 10 with half the learning rate (return 1 of at most 8)" in told[0]
         assert result.reason == "finished"
         assert math.isfinite(result.val_loss or math.nan)
         assert [row["learning_rate"] for row in rows(tmp_path / "cv")][-1] == 1e-3

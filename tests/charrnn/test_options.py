@@ -76,7 +76,7 @@ def test_defaults_of_the_recipe_are_torch_rnns(old: str, default: Any) -> None:
         ("--resume=cv/x", "--resume=cv/x"),
     ],
 )
-def test_old_spellings(old: str, new: str) -> None:
+def test_legacy_options(old: str, new: str) -> None:
     assert modernise(old.split()) == new.split()
 
 
@@ -105,7 +105,7 @@ def test_every_old_name_is_understood() -> None:
         ("--no-seed", "takes a value"),
     ],
 )
-def test_spellings_that_are_none(line: str, message: str) -> None:
+def test_options_that_are_unknown(line: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         modernise(line.split())
 
