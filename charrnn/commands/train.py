@@ -153,7 +153,8 @@ def command(resume: str | None, **given: Any) -> None:
     if resume is not None and "init_from" in given:
         raise UsageError("--resume goes on with a run, --init-from begins a new one: give one of them")
     from charrnn import api
-    from charrnn.training.callbacks import Bar, FirstCheckpoint, Lines, OutputWatch
+    from charrnn.training.callbacks import FirstCheckpoint
+    from charrnn.training.display import Bar, Lines, OutputWatch
 
     run = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say).run
     for line in _describe(run):

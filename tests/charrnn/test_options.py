@@ -9,8 +9,8 @@ from charrnn.errors import UsageError
 from charrnn.options.docs import markdown
 from charrnn.options.legacy import modernise
 from charrnn.options.recipes import RECIPES, resolve
+from charrnn.options.resumed import changed_options
 from charrnn.options.table import Options, flags
-from charrnn.training.prepare import changed_options
 
 # The originals' train.lua, with their defaults, as their users know them.
 CHAR_RNN = {

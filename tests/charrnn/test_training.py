@@ -16,9 +16,10 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 import charrnn
 from charrnn.api import prepare
 from charrnn.checkpoints.checkpoint import Checkpoint, load
-from charrnn.checkpoints.folder import claimed
+from charrnn.checkpoints.folder import claimed, list_checkpoints
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, DiskError, TrainingError, UsageError
-from charrnn.training.callbacks import Bar, Callback, FirstCheckpoint, Lines, Metrics, Samples
+from charrnn.training.callbacks import Callback, FirstCheckpoint, Metrics, Samples
+from charrnn.training.display import Bar, Lines
 from charrnn.training.run import Run
 from charrnn.training.trainer import Step, Trainer
 
@@ -502,6 +503,15 @@ class TestResuming:
 
 
 JUNK = ["x", -1, 10**30, 1e308, None, [], {}, True, [[1]], ["x", 3]]
+
+
+def test_what_is_written_keeps_the_keys_that_older_versions_read(corpus: Path, tmp_path: Path) -> None:
+    charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
+    description = json.loads((list_checkpoints(tmp_path / "cv")[-1] / "checkpoint.json").read_text())
+    assert set(description["training_state"]) == {
+        "iteration", "scale", "recoveries", "reference_loss", "best_loss", "best_name", "since_best", "written",
+        "seconds", "evaluation_seconds", "loss_sum", "loss_count", "position", "name", "id", "execution",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("part", ["training_state", "options", "execution"])
