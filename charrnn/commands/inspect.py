@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.commands.common import SETTINGS
 from charrnn.commands.legacy_options import LegacyOptions
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 _ROWS = 10
 
 
-@click.command(cls=LegacyOptions, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LegacyOptions, context_settings=SETTINGS)
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the whole history.")
 def command(name: str | None, as_json: bool) -> None:
-    """Show what a checkpoint holds: network, sizes, options, loss history, corpus. It is checked on the way."""
+    """Show what a checkpoint holds: network, sizes, options, loss history, corpus. Checks it, too."""
     from charrnn.checkpoints import checkpoint as checkpoints
     from charrnn.checkpoints.folder import find
 

@@ -1,4 +1,4 @@
-"""Old spellings: command lines written for char-rnn and torch-rnn mean here what they meant there."""
+"""Legacy options: command lines written for char-rnn and torch-rnn mean here what they meant there."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ COMMAND_LINE_ONLY = ("resume", "help")
 
 
 def modernise(arguments: Iterable[str]) -> list[str]:
-    """The arguments in today's spelling: `-rnn_size 512` becomes `--rnn-size 512`.
+    """The arguments as today's options: `-rnn_size 512` becomes `--rnn-size 512`.
 
     One dash or two, underscores or dashes, `-name value` or `-name=value`; the switches' 0 and 1 too. Raises
     UsageError for a name that none of the programs knows, with the nearest one that there is.
@@ -32,7 +32,7 @@ def modernise(arguments: Iterable[str]) -> list[str]:
 
 
 def legacy_options(incomplete: str) -> list[str]:
-    """The originals' own spellings that begin like this, for the shell's completion: -rnn_size for -rnn."""
+    """The originals' options that begin like this, for the shell's completion: -rnn_size for -rnn."""
     known = {name for flag in flags().values() for name in (flag.char_rnn, flag.torch_rnn)}
     known |= {flag.name for flag in LEGACY_ONLY}
     return sorted(f"-{name}" for name in known if name and f"-{name}".startswith(incomplete))
@@ -49,7 +49,7 @@ def _names() -> dict[str, str]:
 
 
 def _translate(name: str, value: str | None, left: list[str]) -> list[str]:
-    """One option in today's spelling; takes its value from `left` where it stands there."""
+    """One of today's options; takes its value from `left` where it stands there."""
     if name in COMMAND_LINE_ONLY:
         return [f"--{name}" if value is None else f"--{name}={value}"]
     negated = name.startswith("no-") and name not in _names()

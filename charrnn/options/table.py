@@ -108,7 +108,7 @@ class Options:
         minimum=0, maximum=1)
 
     # Network
-    recipe: str = _fixed("char-rnn", "a whole set of defaults; every other option overrides it",
+    recipe: str = _fixed("char-rnn", "a set of defaults, which any other option overrides",
         choices=("char-rnn", "torch-rnn", "modern"))
     model: str = _fixed("lstm", "the kind of cell", char_rnn="model", torch_rnn="model_type",
         choices=("lstm", "gru", "rnn"))
@@ -140,7 +140,7 @@ class Options:
     optimizer: str = _fixed("rmsprop", "rmsprop, adam or adamw", also=("optimiser",),
         choices=("rmsprop", "adam", "adamw"))
     learning_rate: float = _option(2e-3, "initial learning rate", both="learning_rate", minimum=0)
-    schedule: str = _option("decay", "decay: by a factor every so many epochs; cosine: along half a cosine to "
+    schedule: str = _option("decay", "decay: by a factor at the end of epochs; cosine: along half a cosine to "
         "--min-learning-rate at the end of the run; trapezoid: constant, then straight down to it over the last "
         "--cooldown of the run; constant", choices=("decay", "cosine", "trapezoid", "constant"))
     learning_rate_decay: float = _option(0.97, "factor of each decay", char_rnn="learning_rate_decay",

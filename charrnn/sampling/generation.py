@@ -123,7 +123,7 @@ class _Streams:
         else:
             chosen = self._advance_all(uniform)
         if not np.isfinite(self._logits).all():
-            raise CharRNNError("the network's output is not a number: this checkpoint is of a training that exploded")
+            raise CharRNNError("the network's output is not a number: this checkpoint is of a run that diverged")
         return chosen
 
     def _advance_all(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -250,7 +250,7 @@ def _resumed_execution(
         return execution, ()
     chosen = _choose_execution(options, saved.config)
     before, after = (f"{one.kernel} kernel in {one.precision}" for one in (execution, chosen))
-    return chosen, (f"the {before} of this run is not to be had here ({why_not}): the {after} goes on",)
+    return chosen, (f"the {before} of this run is not available here ({why_not}): continuing with the {after}",)
 
 
 def _why_not(execution: Execution, config: ModelConfig) -> str | None:
@@ -268,7 +268,7 @@ def _why_not(execution: Execution, config: ModelConfig) -> str | None:
 def _check_memory(config: ModelConfig, device: torch.device) -> None:
     """Refuses a network that cannot fit: better one line now than the system's out-of-memory killer later."""
     parameters = sum(math.prod(shape) for shape in config.shapes().values())
-    # Values, gradients, two of the optimiser, one of scratch, and the copy that an exploding run goes back to.
+    # Values, gradients, two of the optimiser, one of scratch, and the copy that a diverged run is rolled back to.
     need = parameters * 4 * 7
     free = _available_memory()
     if device.type == "cpu" and free is not None and need > free:

@@ -312,11 +312,11 @@ def test_pieces_grow_and_add_up() -> None:
     assert slow == [1] * 5
 
 
-def test_a_network_that_exploded_says_so(way: str) -> None:
+def test_a_network_that_diverged_says_so(way: str) -> None:
     model = network(SHAPES[0])
     with torch.no_grad():
         model.decoder.bias[0] = math.nan
-    with pytest.raises(CharRNNError, match="exploded"):
+    with pytest.raises(CharRNNError, match="diverged"):
         text_of(model, length=10)
 
 

@@ -493,7 +493,7 @@ class TestResuming:
         environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert "in bf16 of this run is not to be had here" in done.stdout + done.stderr
+        assert "in bf16 of this run is not available here" in done.stdout + done.stderr
 
     def test_spikes_are_remembered(self, corpus: Path, tmp_path: Path) -> None:
         first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a",
