@@ -57,10 +57,10 @@ class LazyVerbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, with the verb that an unknown one may have meant."""
         if not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
-            import difflib  # noqa: PLC0415  (only on a mistake)
+            from bootstrap import suggest  # noqa: PLC0415  (only on a mistake)
 
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
+            meant = suggest.nearest(args[0], self.list_commands(ctx))
+            hint = f": did you mean {meant!r}?" if meant else ""
             ctx.fail(f"there is no verb {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 

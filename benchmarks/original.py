@@ -84,7 +84,7 @@ class Original:
     parameters: dict[str, Array] = field(init=False)
 
     def __post_init__(self) -> None:
-        model = CharRNN(ModelConfig(self.text.symbols, size=self.size, layers=self.layers)).double()
+        model = CharRNN(ModelConfig(self.text.symbols, hidden_size=self.size, num_layers=self.layers)).double()
         initialise(model, "char-rnn", torch.Generator().manual_seed(self.seed))
         self.parameters = {name: tensor.detach().numpy().copy() for name, tensor in model.named_parameters()}
         self.square = {name: np.zeros_like(value) for name, value in self.parameters.items()}

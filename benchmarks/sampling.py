@@ -44,7 +44,7 @@ def plain_loop(size: int, layers: int) -> Callable[[int], None]:
 def sampler(size: int, layers: int, count: int) -> Callable[[int], None]:
     """Our own way, `count` streams at once."""
     torch.manual_seed(0)
-    model = CharRNN(ModelConfig(vocabulary_size=SYMBOLS, size=size, layers=layers)).eval()
+    model = CharRNN(ModelConfig(vocabulary_size=SYMBOLS, hidden_size=size, num_layers=layers)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-0.3, 0.3)

@@ -68,7 +68,7 @@ def circumstance(given: argparse.Namespace) -> None:
     """The process of one circumstance: prints the choice and the times as JSON."""
     if given.enter:
         Path(given.enter).write_text(str(os.getpid()))
-    shape = Shape(ModelConfig(65, size=given.size), 50, 50)
+    shape = Shape(ModelConfig(65, hidden_size=given.size), 50, 50)
     chosen = choose(shape.config, batch=shape.batch, steps=shape.steps, threads=given.chosen, caches=[])
     counts = list(range(1, len(os.sched_getaffinity(0)) + 1))
     with competing_load(given.load) if given.load else nullcontext():

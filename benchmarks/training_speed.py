@@ -26,26 +26,26 @@ from torch import Tensor, nn
 from charrnn.network.autotune import choose, pytorch_threads, thread_counts
 from charrnn.network.cpus import allowed_cpus
 from charrnn.network.initialisation import initialise
-from charrnn.network.kernels import make_stack
+from charrnn.network.kernels import compiled_step, make_stack
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.table import Options
-from charrnn.training.optimisation import FlatParameters, clip_gradients, make_optimiser
+from charrnn.training.optimisation import FlatParameters, make_optimiser
 
 DEFAULT = (ModelConfig(65), 50, 50)
-LARGE = (ModelConfig(65, size=512), 50, 50)
+LARGE = (ModelConfig(65, hidden_size=512), 50, 50)
 TABLE = [
     DEFAULT,
     LARGE,
-    *[(ModelConfig(65, size=size), 50, 50) for size in (32, 100, 256)],
-    *[(ModelConfig(65, layers=layers), 50, 50) for layers in (1, 3)],
+    *[(ModelConfig(65, hidden_size=size), 50, 50) for size in (32, 100, 256)],
+    *[(ModelConfig(65, num_layers=layers), 50, 50) for layers in (1, 3)],
     *[(ModelConfig(65), batch, 50) for batch in (1, 8, 32, 128)],
     *[(ModelConfig(65), 50, steps) for steps in (10, 25, 100)],
     *[(ModelConfig(symbols), 50, 50) for symbols in (20, 256)],
     (ModelConfig(65, dropout=0.5), 50, 50),
-    (ModelConfig(65, "gru", reset="after"), 50, 50),
-    (ModelConfig(65, "gru", size=512, reset="after"), 50, 50),
+    (ModelConfig(65, "gru", reset_after=True), 50, 50),
+    (ModelConfig(65, "gru", hidden_size=512, reset_after=True), 50, 50),
     (ModelConfig(65, "rnn"), 50, 50),
-    (ModelConfig(65, "rnn", size=512), 50, 50),
+    (ModelConfig(65, "rnn", hidden_size=512), 50, 50),
 ]
 
 
@@ -69,8 +69,10 @@ class PlainNetwork(nn.Module):
         super().__init__()
         kind = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[config.cell]
         self.eye = torch.eye(config.vocabulary_size)
-        self.rnn = kind(config.vocabulary_size, config.size, config.layers, batch_first=True, dropout=config.dropout)
-        self.decoder = nn.Linear(config.size, config.vocabulary_size)
+        self.rnn = kind(
+            config.vocabulary_size, config.hidden_size, config.num_layers, batch_first=True, dropout=config.dropout
+        )
+        self.decoder = nn.Linear(config.hidden_size, config.vocabulary_size)
 
     def forward(self, tokens: Tensor, state: object) -> tuple[Tensor, object]:
         outputs, state = self.rnn(self.eye[tokens], state)
@@ -119,16 +121,14 @@ def our_loop(config: ModelConfig, tokens: Tensor, precision: str) -> tuple[Calla
     model = CharRNN(config, stack=make_stack(choice.kernel, precision=choice.precision, threads=choice.threads))
     initialise(model, "char-rnn")
     flat = FlatParameters(model)
-    optimiser = make_optimiser(Options(), flat)
+    optimiser = make_optimiser(Options(), flat, compiled_step(flat.values, choice.threads))
     carried = [model.initial_state(batch)]
 
     def iterate() -> float:
         flat.gradients.zero_()
         loss, state = model.loss(tokens[:, :-1], tokens[:, 1:], carried[0])
         (loss * steps).backward()  # type: ignore[no-untyped-call]
-        clip_gradients(flat.gradients, 5.0, "value")
-        optimiser.step(2e-3)
-        flat.norms()
+        optimiser.step(2e-3, 5.0, "value", norms=True)
         carried[0] = tuple(part.detach() for part in state)
         return float(loss.detach())
 
@@ -164,7 +164,7 @@ def compare(config: ModelConfig, batch: int, steps: int, *, precision: str, roun
         return min(one[0] for one in found), min(one[1] for one in found)
 
     low = best("plain bf16") if "plain bf16" in entrants else None
-    shape = f"{config.cell} {config.layers}x{config.size} B{batch} S{steps} V{config.vocabulary_size}"
+    shape = f"{config.cell} {config.num_layers}x{config.hidden_size} B{batch} S{steps} V{config.vocabulary_size}"
     return Row(shape + (" dropout" if config.dropout else ""), best("ours"), best("plain"), low, chosen)
 
 
@@ -180,7 +180,7 @@ def main() -> None:
         print(f"{'shape':<34}{'ours, ms':>18}{'plain fp32':>18}{'plain bf16':>18}{'ratios':>14}  chosen")
         print(f"{'':<34}{'best / median':>18}{'best / median':>18}{'best / median':>18}{'fp32   bf16':>14}")
     for config, batch, steps in TABLE if given.table else (DEFAULT, LARGE):
-        large = config.size > 256
+        large = config.hidden_size > 256
         rounds = max(4, given.rounds // 3) if large else given.rounds
         row = compare(config, batch, steps, precision=given.precision, rounds=rounds)
         rows.append(row)

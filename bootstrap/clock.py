@@ -52,6 +52,13 @@ def now() -> Instant:
     return Instant(uptime(), _boot(), wall())
 
 
+def format_duration(seconds: float) -> str:
+    """Write a length of time as 0:07, 12:30 or 1:02:03."""
+    whole = max(0, int(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def _boot() -> str:
     """Return the id of this machine's boot, else one of this process."""
     try:

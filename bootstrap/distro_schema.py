@@ -15,10 +15,10 @@ from pydantic import (
     model_validator,
 )
 
-from bootstrap import yamlfile
+from bootstrap import suggest
 from bootstrap.errors import UsageError
 from bootstrap.packages.needs import NEEDS
-from bootstrap.system.software import version_key
+from bootstrap.versions import version_key
 
 Manager = Literal["apt", "dnf", "zypper"]
 Billing = Literal["second", "hour"]
@@ -218,7 +218,7 @@ class Distro(_Model):
             return self.releases[self.default]
         fitting = self.fitting(version)
         if fitting is None:
-            meant = yamlfile.nearest(version, self.releases)
+            meant = suggest.nearest(version, self.releases)
             known = f"known: {', '.join(self.releases)}" + (f"; did you mean {meant}?" if meant else "")
             raise UsageError(f"{self.name} has no release {version!r}", remedy=known)
         return self.releases[fitting]

@@ -20,9 +20,9 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from bootstrap import resources, yamlfile
+from bootstrap import resources, suggest, yamlfile
 from bootstrap.distro_schema import (
     Distro,
     Ec2,
@@ -37,7 +37,7 @@ from bootstrap.distro_schema import (
 )
 from bootstrap.errors import UnsupportedSystemError, UsageError
 from bootstrap.packages.needs import NEEDS
-from bootstrap.system.software import version_key
+from bootstrap.versions import version_key
 from bootstrap.yamlfile import Marked, YamlError
 
 if TYPE_CHECKING:
@@ -130,9 +130,8 @@ def find(name: str, distros: dict[str, Distro] | None = None) -> Release:
     known = load_all() if distros is None else distros
     word, _, version = name.partition(":")
     if word not in known:
-        meant = yamlfile.nearest(word, known)
-        hint = f"did you mean {meant}? " if meant else ""
-        raise UsageError(f"unknown distro {word!r}", remedy=f"{hint}known: {', '.join(known)}")
+        remedy = f"{suggest.hint(word, known)} known: {', '.join(known)}".lstrip()
+        raise UsageError(f"unknown distro {word!r}", remedy=remedy)
     return known[word].release(version or None)
 
 
@@ -212,8 +211,7 @@ def _check_needs(laid: Marked) -> None:
     packages = laid.value.get("packages")
     for need in packages if isinstance(packages, dict) else ():
         if need not in NEEDS:
-            meant = yamlfile.nearest(need, NEEDS)
-            known = f"did you mean {meant}?" if meant else f"known: {', '.join(NEEDS)}"
+            known = suggest.hint(need, NEEDS, f"known: {', '.join(NEEDS)}")
             raise YamlError(f"{laid.place(('packages', need))}: packages.{need}: unknown need", remedy=known)
 
 
@@ -226,8 +224,7 @@ def _inherited(name: str, files: dict[str, Marked], above: tuple[str, ...]) -> M
     if not isinstance(like, str):
         raise YamlError(f"{place}: like: must be the name of a file, without .yml")
     if like not in files:
-        meant = yamlfile.nearest(str(like), files)
-        raise YamlError(f"{place}: like: no file {like}.yml", remedy=f"did you mean {meant}?" if meant else None)
+        raise YamlError(f"{place}: like: no file {like}.yml", remedy=suggest.hint(like, files) or None)
     if like in (*above, name):
         raise YamlError(f"{place}: like: goes round in a circle: {' → '.join((*above, name, like))}")
     below = _inherited(like, files, (*above, name))
@@ -239,8 +236,5 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 def _validated(model: type[_M], marked: Marked, at: yamlfile.Keys = ()) -> _M:
-    try:
-        return model.model_validate(marked.value)
-    except ValidationError as error:
-        known = {keys[len(at) :]: words for keys, words in _KNOWN.items() if keys[: len(at)] == at}
-        raise yamlfile.explain(error, marked, known) from error
+    known = {keys[len(at) :]: words for keys, words in _KNOWN.items() if keys[: len(at)] == at}
+    return yamlfile.validate(model, marked, known)

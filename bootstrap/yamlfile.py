@@ -6,24 +6,23 @@ list positions (`("releases", "9", "python", 0)`).
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
+from bootstrap import suggest
 from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from pydantic import ValidationError
-
 Keys = tuple[str | int, ...]
+_M = TypeVar("_M", bound=BaseModel)
 
 
 def _no_bool(value: Any) -> Any:
@@ -162,17 +161,19 @@ def part(whole: Marked, keys: Keys) -> Marked:
     return Marked(value, places)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
-
-
-def explain(error: ValidationError, marked: Marked, known: Mapping[Keys, Iterable[str]] | None = None) -> YamlError:
-    """Turn pydantic's first complaint into one line with file, line, key and, for an unknown key, the nearest known.
+def validate(model: type[_M], marked: Marked, known: Mapping[Keys, Iterable[str]]) -> _M:
+    """Return what a file says as a model. Raises YamlError for the first mistake in it.
 
     `known` maps the path of a mapping to the keys that it may have; `*` in a path stands for any key.
     """
+    try:
+        return model.model_validate(marked.value)
+    except ValidationError as error:
+        raise _explain(error, marked, known) from error
+
+
+def _explain(error: ValidationError, marked: Marked, known: Mapping[Keys, Iterable[str]]) -> YamlError:
+    """Turn pydantic's first complaint into one line with file, line, key and, for an unknown key, the nearest known."""
     complaints = error.errors()  # an unknown key is most often why another one is missing: it comes first
     first = next((one for one in complaints if one["type"] == "extra_forbidden"), complaints[0])
     keys: Keys = tuple(first["loc"])
@@ -181,9 +182,8 @@ def explain(error: ValidationError, marked: Marked, known: Mapping[Keys, Iterabl
         keys = shorter
     place, name = marked.place(keys), _dotted(keys)
     if first["type"] == "extra_forbidden":
-        candidates = [word for pattern, words in (known or {}).items() if _fits(pattern, keys[:-1]) for word in words]
-        meant = nearest(str(keys[-1]), candidates)
-        return YamlError(f"{place}: {name}: unknown key", remedy=f"did you mean {meant}?" if meant else None)
+        candidates = [word for pattern, words in known.items() if _fits(pattern, keys[:-1]) for word in words]
+        return YamlError(f"{place}: {name}: unknown key", remedy=suggest.hint(str(keys[-1]), candidates) or None)
     if first["type"] == "missing":
         missing = ".".join(str(key) for key in first["loc"])
         return YamlError(f"{place}: {missing}: missing")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.clocks import now, process_start
 from charrnn.errors import CharRNNError, TrainingError, UsageError
+from charrnn.network.cells import CELLS
 from charrnn.network.cpus import allowed_cpus
 from charrnn.training.callbacks import Callback
 
@@ -72,7 +73,7 @@ def grid(settings: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def arithmetic(point: Mapping[str, Any], symbols: int) -> float:
     """Operations of matrix products in an iteration: forward, and twice that backward. One-hot input is a lookup."""
-    gates = {"lstm": 4, "gru": 3, "rnn": 1}[str(point["model"])]
+    gates = len(CELLS[str(point["model"])].gates)
     size, layers = int(point["rnn_size"]), int(point["num_layers"])
     weights = gates * size * size * (2 * layers - 1) + symbols * size
     return 3 * 2 * float(weights) * int(point["batch_size"]) * int(point["seq_length"])

@@ -45,7 +45,7 @@ def _of_python() -> Iterator[Emitted]:
 
 
 def _of_the_trainer() -> Iterator[Emitted]:
-    bounds = re.findall(r'\("(\w+)", "(\w+)", [^)]*\)', (TOP / "charrnn" / "callbacks.py").read_text())
+    bounds = re.findall(r'\("(\w+)", "(\w+)", [^)]*\)', (TOP / "charrnn" / "training" / "callbacks.py").read_text())
     yield from ((f"first-checkpoint/{name}", category) for name, category in bounds)
 
 

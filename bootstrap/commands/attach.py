@@ -22,7 +22,7 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
     from bootstrap.commands._sessions import find  # noqa: PLC0415
     from bootstrap.environment import for_commands  # noqa: PLC0415
     from bootstrap.errors import UsageError  # noqa: PLC0415
-    from bootstrap.hosts import session as sessions  # noqa: PLC0415
+    from bootstrap.hosts import sessions  # noqa: PLC0415
     from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
 
     host = LocalHost("this machine")
@@ -33,7 +33,7 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
         hosts.attach_to(name, region, profile)
 
     found = find(host, session, elsewhere)
-    if not sessions.state(host, found).running:
+    if not found.state().running:
         raise UsageError(f"the session {found.name} has ended", remedy="charrnn-bootstrap logs shows what it wrote")
     argv = sessions.attach_argv(found)
     os.execvpe(argv[0], argv, for_commands(os.environ))  # noqa: S606 - the terminal becomes the session's

@@ -19,7 +19,7 @@ def command(*, host: str, output: Path | None, region: str | None, profile: str 
     """Copy the logs and the checkpoints of HOST here, each as one archive (.tar.gz)."""
     from bootstrap.hosts.base import check  # noqa: PLC0415
     from bootstrap.launch import collect, hosts, state  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.playbook.run import FOLDER  # noqa: PLC0415
+    from bootstrap.playbook.runner import FOLDER  # noqa: PLC0415
 
     login = hosts.find(host, region, profile)
     there = login.host()

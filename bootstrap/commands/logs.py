@@ -18,7 +18,6 @@ def command(*, session: str | None, lines: int, follow: bool, region: str | None
     import os  # noqa: PLC0415 - asking for help imports nothing
 
     from bootstrap.commands._sessions import find  # noqa: PLC0415
-    from bootstrap.hosts import session as sessions  # noqa: PLC0415
     from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
 
     host = LocalHost("this machine")
@@ -31,9 +30,9 @@ def command(*, session: str | None, lines: int, follow: bool, region: str | None
     found = find(host, session, elsewhere)
     if follow:
         os.execvp("tail", ["tail", "-n", str(lines), "-F", str(found.log)])  # noqa: S606 - tail is what follows a file
-    for line in sessions.tail(host, found, lines):
+    for line in found.tail(lines):
         click.echo(line)
-    state = sessions.state(host, found)
+    state = found.state()
     if not state.running:
         ended = "was lost" if state.exit_code is None else f"ended with exit code {state.exit_code}"
         click.echo(f"(the session {found.name} {ended})", err=True)

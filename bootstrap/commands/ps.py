@@ -107,7 +107,7 @@ def _phases() -> dict[tuple[str, str], str]:
 
 
 def _text(rows: list[dict[str, Any]]) -> str:
-    from bootstrap.launch.live import clock  # noqa: PLC0415
+    from bootstrap.clock import format_duration  # noqa: PLC0415
 
     hosts = [row for row in rows if row["kind"] == "instances"]
     others = [row for row in rows if row["kind"] != "instances"]
@@ -121,7 +121,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
         ends = f"{(row['expires'] or 'unknown')[:16].replace('T', ' ')}{' OVERDUE' if row['overdue'] else ''}"
         lines.append(
             f"{row['run']:<8}{row['name']:<16}{row['state']:<15}{row['phase'] or 'unknown':<17}{row['type']:<12}"
-            f"{row['address'] or '–':<17}{clock(row['age_seconds']):>8}  {money:>8}  {ends}"
+            f"{row['address'] or '–':<17}{format_duration(row['age_seconds']):>8}  {money:>8}  {ends}"
         )
     if others:
         runs = sorted({row["run"] for row in others})

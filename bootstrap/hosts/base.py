@@ -60,6 +60,10 @@ class SSHError(HostError):
         self.kind = kind
 
 
+class ConnectionLostError(HostError):
+    """The connection broke before the command's end was seen. What it did on the host is not known."""
+
+
 class Host(Protocol):
     """A machine that commands run on."""
 

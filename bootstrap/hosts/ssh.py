@@ -1,6 +1,6 @@
 """A host over SSH, on Fabric and paramiko: never for ever, and again after a drop.
 
-A lost connection is opened again; what ran on the host meanwhile is the business of `bootstrap.hosts.jobs`.
+A lost connection is opened again; what ran on the host meanwhile is the business of `bootstrap.hosts.detached`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import paramiko
 
 from bootstrap.environment import OVER_SSH
 from bootstrap.hosts import connecting
-from bootstrap.hosts.base import Result, SSHError, TransferError
+from bootstrap.hosts.base import ConnectionLostError, Result, SSHError, TransferError
 from bootstrap.hosts.channel import NothingRanError, follow, marked, marked_sftp, new_mark, skip_to
 from bootstrap.hosts.connecting import UNANSWERED
-from bootstrap.hosts.jobs import ConnectionLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +35,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """Seconds to wait. `first`: for a host that may still be booting; `again`: for one that was there before."""
 
     first: float = 300.0
@@ -76,18 +75,18 @@ class SSHHost:
         name: str,
         target: Target,
         *,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.target = target
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
         self._now, self._sleep = now, sleep
         self._state = _State()
 
     def connect(self) -> None:
-        """Open the connection, trying again until patience runs out. Raises SSHError, in words for its kind."""
+        """Open the connection, trying again until the time is up. Raises SSHError, in words for its kind."""
         self._transport()
 
     def abort(self, reason: str) -> None:
@@ -190,10 +189,10 @@ class SSHHost:
             raise ConnectionLostError(f"{self.name}: the connection was lost") from error
 
     def _open_channel(self, transport: paramiko.Transport) -> paramiko.Channel:
-        return transport.open_session(timeout=self._patience.attempt)
+        return transport.open_session(timeout=self._timeouts.attempt)
 
     def _open_sftp(self, transport: paramiko.Transport) -> paramiko.SFTPClient:
-        channel = transport.open_session(timeout=self._patience.attempt)
+        channel = transport.open_session(timeout=self._timeouts.attempt)
         channel.settimeout(UNANSWERED * 2)
         try:
             channel.invoke_subsystem("sftp")
@@ -210,7 +209,7 @@ class SSHHost:
 
     def _sftp_as_command(self, transport: paramiko.Transport, problem: SSHError) -> paramiko.SFTPClient:
         """Start SFTP's program as a command instead, and read what comes before it. Raises `problem` without one."""
-        channel = transport.open_session(timeout=self._patience.attempt)  # raises where the connection is lost
+        channel = transport.open_session(timeout=self._timeouts.attempt)  # raises where the connection is lost
         channel.settimeout(UNANSWERED * 2)
         mark = new_mark()
         channel.exec_command(marked_sftp(mark))
@@ -246,18 +245,18 @@ class SSHHost:
 
     def _connect(self) -> fabric.Connection:
         begun = self._now()
-        limit = self._patience.again if self._state.was_open else self._patience.first
+        limit = self._timeouts.again if self._state.was_open else self._timeouts.first
         kind, since, waits = "", begun, pauses()
         while True:
             left = limit - (self._now() - begun)
-            connection = connecting.connection(self.target, min(self._patience.attempt, max(left, 1.0)))
+            connection = connecting.connection(self.target, min(self._timeouts.attempt, max(left, 1.0)))
             try:
                 connecting.open_all(connection, self.name, self.target)
             except SSHError as problem:
                 now = self._now()
                 if problem.kind != kind:
                     kind, since = problem.kind, now
-                until = min(begun + limit, since + self._patience.login if kind == "login" else math.inf)
+                until = min(begun + limit, since + self._timeouts.login if kind == "login" else math.inf)
                 if kind in _FINAL or now >= until:
                     raise
                 self._raise_if_closed()

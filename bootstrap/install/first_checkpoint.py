@@ -1,29 +1,24 @@
-"""Trains in a detached session until the first checkpoint is there, and says how it goes meanwhile."""
+"""Trains to the first checkpoint on this machine, and says how it goes meanwhile."""
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bootstrap import events
-from bootstrap.clock import Instant, now
+from bootstrap import first_checkpoint
 from bootstrap.errors import HostError
-from bootstrap.hosts import session as sessions
-from bootstrap.hosts.base import check
+from bootstrap.hosts import sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from typing import Any
 
+    from bootstrap.events import Event
     from bootstrap.hosts.base import Host
-    from bootstrap.hosts.session import Session
     from bootstrap.install.paths import Home, Prefix
 
 SESSION = "train"
-_POLL = 0.25
 _TELL = 5.0  # seconds between two lines of progress
 
 _REMEDIES = {
@@ -40,113 +35,38 @@ class TrainingDiedError(HostError):
     """The training ended before its first checkpoint."""
 
 
-@dataclass(slots=True)
-class FirstCheckpoint:
-    """What is started where. `host` runs commands as the user who trains. Clock and sleep are passed in for tests."""
+def train(
+    host: Host, prefix: Prefix, home: Home, say: Callable[[str], None], iterations: int
+) -> tuple[dict[str, Any], list[Event]]:
+    """Start the training, or find the one that goes on; return what it says of its first checkpoint, and the events.
 
-    host: Host
-    prefix: Prefix
-    home: Home
-    say: Callable[[str], None]
-    iterations: int = 1000
-    sleep: Callable[[float], None] = time.sleep
-    monotonic: Callable[[], float] = time.monotonic
-    session: Session | None = field(default=None, init=False)
+    `host` runs commands as the user who trains. Raises TrainingDiedError, after the trainer's last words, when it ends
+    before that.
+    """
+    root = PurePosixPath(home.root)
+    if first := first_checkpoint.find(host, root, SESSION):
+        say(f"A training still goes on in a detached session ({first.session.kind}): waiting for it")
+    else:
+        supported = sessions.support(host)
+        if supported.killed_at_logout and supported.kinds[0] != "systemd-run":
+            say("  warning: this system ends your processes at logout; sudo loginctl enable-linger keeps them alive")
+        options = ["--iterations", str(iterations), "--checkpoint-dir", str(home.checkpoints)]
+        program = ["env", "PYTHONUNBUFFERED=1", str(prefix.venv / "bin" / "charrnn")]
+        first = first_checkpoint.start(host, root, SESSION, [*program, "train", *options], supported.kinds)
+        say(f"Training in a detached session ({first.session.kind}): charrnn train --iterations {iterations}")
+    told = time.monotonic()
 
-    def run(self) -> dict[str, Any]:
-        """Start the training, or find the one that goes on; wait for its first checkpoint, return what it says of it.
+    def progress(line: str) -> None:
+        nonlocal told
+        if line and time.monotonic() - told >= _TELL:
+            say(f"  {line}")
+            told = time.monotonic()
 
-        Raises TrainingDiedError with the trainer's last words when it ends before that.
-        """
-        marker = self._path(self.home.checkpoints) / "first-checkpoint.json"
-        self.session = sessions.running(self.host, self._path(self.home.sessions), SESSION)
-        if self.session is None:
-            check(self.host, ["rm", "-f", str(marker)])
-            self.session = self._start()
-            self.say(
-                f"Training in a detached session ({self.session.kind}): charrnn train --iterations {self.iterations}"
-            )
-        else:  # of a run that was ended while it waited
-            self.say(f"A training still goes on in a detached session ({self.session.kind}): waiting for it")
-        return self._wait(self.session, marker)
-
-    def _start(self) -> Session:
-        program = str(self.prefix.venv / "bin" / "charrnn")
-        command = [
-            program,
-            "train",
-            "--iterations",
-            str(self.iterations),
-            "--checkpoint-dir",
-            str(self.home.checkpoints),
-        ]
-        offered = sessions.offer(self.host)
-        if offered.killed_at_logout and offered.kinds[0] != "systemd-run":
-            self.say(
-                "  warning: this system ends your processes at logout; sudo loginctl enable-linger keeps them alive"
-            )
-        return sessions.start(
-            self.host,
-            self._path(self.home.sessions),
-            SESSION,
-            command,
-            cwd=self._path(self.home.root),
-            env={"PYTHONUNBUFFERED": "1"},
-            kinds=offered.kinds,
-        )
-
-    def _wait(self, session: Session, marker: PurePosixPath) -> dict[str, Any]:
-        told, last = self.monotonic(), ""
-        while True:
-            state = sessions.state(self.host, session)
-            written = self.host.run(["cat", str(marker)])
-            if written.ok and written.stdout:
-                content: dict[str, Any] = json.loads(written.stdout)
-                return content
-            if not state.running:
-                raise self._died(session, state)
-            if self.monotonic() - told >= _TELL:
-                line = next(reversed(sessions.tail(self.host, session, 1)), "")
-                if line and line != last:
-                    self.say(f"  {line}")
-                told, last = self.monotonic(), line
-            self.sleep(_POLL)
-
-    def _died(self, session: Session, state: sessions.State) -> TrainingDiedError:
-        for line in sessions.tail(self.host, session, 10):
-            self.say(f"  | {line}")
-        code = state.exit_code
-        how = "the session was lost" if code is None else f"exit code {code}"
-        remedy = _REMEDIES.get(137 if code is None else code, f"the whole log is {session.log}")
-        return TrainingDiedError(f"the training ended before its first checkpoint ({how})", remedy=remedy)
-
-    def events(self, result: dict[str, Any]) -> list[events.Event]:
-        """Return the phase `first-checkpoint` on the host's clock, and its facts.
-
-        It begins when the session began the command, and ends when the first checkpoint was renamed into place.
-        """
-        moment = now()
-        session = self.session
-        began = sessions.started_at(self.host, session) if session else None
-        start = began if began is not None else float(result["start"]["uptime"])
-        facts = {
-            "checkpoint": str(self.home.checkpoints / str(result["checkpoint"])),
-            "session.kind": session.kind if session else None,
-            "session.name": session.name if session else None,
-        }
-        return [
-            *events.first_checkpoint(result, start, lambda at: _at(moment, at)),
-            *(events.Event(moment, "fact", {"name": name, "value": value}) for name, value in facts.items()),
-        ]
-
-    @staticmethod
-    def _path(path: Path) -> PurePosixPath:
-        return PurePosixPath(path)
-
-
-def _at(moment: Instant, at: float) -> Instant:
-    """Return another moment of the same boot; its wall time follows from the distance."""
-    from datetime import datetime, timedelta  # noqa: PLC0415 - only here
-
-    wall = datetime.fromisoformat(moment.wall) - timedelta(seconds=moment.at - at)
-    return Instant(at, moment.boot, wall.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+    state = first.session.wait(on_line=progress, file=first.marker)
+    if said := first.read():
+        return said, first.events(said)
+    for line in first.session.tail(10):
+        say(f"  | {line}")
+    code = 137 if state.exit_code is None else state.exit_code
+    remedy = _REMEDIES.get(code, f"the whole log is {first.session.log}")
+    raise TrainingDiedError(first_checkpoint.why_none(state), remedy=remedy)

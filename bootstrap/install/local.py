@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 from bootstrap import clock, distros, events
 from bootstrap.errors import UnsupportedSystemError, UsageError
 from bootstrap.hosts.local import Account, LocalHost, account
-from bootstrap.install import execute, receipt
+from bootstrap.install import execute, first_checkpoint, receipt
 from bootstrap.install import plan as planning
-from bootstrap.install.first_checkpoint import FirstCheckpoint
 from bootstrap.install.lock import held
 from bootstrap.install.paths import DEFAULT_PREFIX, Home
 from bootstrap.install.receipt import Receipt
@@ -143,11 +142,10 @@ class _Run:
     def train(self) -> int:
         """Train to the first checkpoint as the user who called, report, and say how to go on."""
         host, home = self._host(), Home(self.user.home)
-        first = FirstCheckpoint(host, self.options.prefix, home, self.screen.say, self.options.iterations)
-        more: list[events.Event] = []
         try:
-            result = first.run()
-            more = first.events(result)
+            result, more = first_checkpoint.train(
+                host, self.options.prefix, home, self.screen.say, self.options.iterations
+            )
         except BaseException as error:
             self.failed(error)
             raise

@@ -13,7 +13,7 @@ from bootstrap.install.torch_build import VERSION
 from bootstrap.packages import nvidia
 from bootstrap.packages import plan as packaging
 from bootstrap.system import gpu
-from bootstrap.system.software import version_key
+from bootstrap.versions import version_key
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from bootstrap import distros
 from bootstrap import events as streams
 from bootstrap.errors import HostError
 from bootstrap.install.paths import DEFAULT_PREFIX, Prefix
-from bootstrap.playbook.run import FOLDER
+from bootstrap.playbook.runner import FOLDER
 from bootstrap.system import os_release
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
     from bootstrap.events import Event
     from bootstrap.hosts.base import Host
-    from bootstrap.playbook.run import Runner
+    from bootstrap.playbook.runner import Runner
 
 _LOGS = r"""
 umask 077; cd && cd "$1" || exit 0
 mkdir -p logs
 for job in jobs/*/; do
-    [ ! -e "$job/output" ] || cp "$job/output" "logs/$(basename "$job").log"
+    for log in "$job"log "$job"output; do # older versions wrote `output`
+        [ ! -e "$log" ] || cp "$log" "logs/$(basename "$job").log"
+    done
 done
 newest=$(ls -1t "$2"/* 2>/dev/null | head -n 1)
 [ -z "$newest" ] || cat "$newest" >logs/install.log 2>/dev/null || sudo -n cat "$newest" >logs/install.log

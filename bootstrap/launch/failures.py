@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from bootstrap import bugs
 from bootstrap.errors import BootstrapError, BugError
-from bootstrap.hosts.base import SSHError
-from bootstrap.hosts.jobs import ConnectionLostError
-from bootstrap.playbook.run import StepError
+from bootstrap.hosts.base import ConnectionLostError, SSHError
+from bootstrap.playbook.runner import StepError
 from bootstrap.providers.aws import AwsError
 
 # In the order of looking: the most telling sign first. (class, what is looked for, remedy)

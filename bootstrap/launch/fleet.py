@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bootstrap.bugs import BugLog
     from bootstrap.launch.board import Board
     from bootstrap.ledger import Ledger
-    from bootstrap.playbook.run import Context
+    from bootstrap.playbook.runner import Context
     from bootstrap.playbook.schema import Playbook
     from bootstrap.providers.base import Machine, Plan, Provider, Remains
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
-from bootstrap import yamlfile
+from bootstrap import suggest
 from bootstrap.errors import HostError, LedgerError, UsageError
-from bootstrap.hosts import session as sessions
+from bootstrap.hosts import sessions
+from bootstrap.hosts.detached import DetachedError
 from bootstrap.launch import cloud, state
 from bootstrap.ledger import Ledger
 from bootstrap.providers import tags
@@ -20,7 +21,7 @@ from bootstrap.providers.teardown import Found, Scope
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bootstrap.hosts.session import Session
+    from bootstrap.hosts.detached import Detached
     from bootstrap.hosts.ssh import SSHHost
 
 
@@ -64,14 +65,14 @@ class Login:
     def host(self) -> SSHHost:
         """Return it as a host that commands run on."""
         from bootstrap.hosts.connecting import Target  # noqa: PLC0415  (paramiko only where it is used)
-        from bootstrap.hosts.ssh import Patience, SSHHost  # noqa: PLC0415
+        from bootstrap.hosts.ssh import SSHHost, Timeouts  # noqa: PLC0415
 
         lines = [line.partition(" ") for line in self.known_hosts.read_text().splitlines()]
         keys = tuple(key for address, _, key in lines if address == self.address)
         if not keys:
             raise HostError(f"{self.name}: its host key is not known here", remedy="log in from where it was launched")
         target = Target(self.address, self.user, 22, self.key, keys)
-        return SSHHost(self.name, target, patience=Patience(first=30, again=30, login=0))
+        return SSHHost(self.name, target, timeouts=Timeouts(first=30, again=30, login=0))
 
 
 def running(run: str | None, region: str | None, profile: str | None) -> list[Found]:
@@ -98,9 +99,9 @@ def find(name: str, region: str | None = None, profile: str | None = None) -> Lo
         fitting = [one for one in there if one.name == host]
     if not fitting:
         names = sorted(f"{one.run}/{one.name}" for one in there)
-        meant = yamlfile.nearest(name, names) or yamlfile.nearest(host, [one.name for one in there])
         known = f"there are {', '.join(names[:8])}" if names else "nothing runs now: charrnn-bootstrap ps"
-        raise UsageError(f"there is no host {name}", remedy=f"did you mean {meant}?" if meant else known)
+        hint = suggest.hint(name, names) or suggest.hint(host, [one.name for one in there], known)
+        raise UsageError(f"there is no host {name}", remedy=hint)
     if len(fitting) > 1:
         choices = ", ".join(f"{one.run}/{one.name}" for one in fitting)
         raise UsageError(f"several runs have a host {name}", remedy=f"say which: {choices}")
@@ -131,14 +132,14 @@ def login(found: Found) -> Login:
     return Login(found.run, found.name, address, found.tags.get(tags.USER, "ec2-user"), key, known)
 
 
-def session_on(name: str, region: str | None, profile: str | None) -> tuple[Login, Session]:
+def session_on(name: str, region: str | None, profile: str | None) -> tuple[Login, Detached]:
     """Find a host by name, and the training session on it that was started last. Raises UsageError or HostError."""
     login = find(name, region, profile)
     there = login.host()
     home = there.run(["sh", "-c", "cd && pwd"], timeout=60).stdout.strip()
     try:
         found = sessions.find(there, PurePosixPath(home) / "charrnn" / "sessions")
-    except sessions.SessionError as error:
+    except DetachedError as error:
         remedy = f"training has not begun; charrnn-bootstrap fetch {name} brings the logs of what ran"
         raise HostError(error.message, remedy=remedy) from error
     finally:

@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
+from bootstrap.clock import format_duration
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -53,7 +55,7 @@ def shown(board: Board, stream: TextIO | None = None, now: Callable[[], float] =
 def line(row: Row, at: float) -> str:
     """Return a change as a plain line: when, who, what, and what was said."""
     mark = f" {_MARKS[row.state]}" if row.state in _MARKS else ""
-    words = [f"{clock(at):>6}", f"{row.name:<14}", f"{row.phase or 'waiting'}{mark}"]
+    words = [f"{format_duration(at):>6}", f"{row.name:<14}", f"{row.phase or 'waiting'}{mark}"]
     return "  ".join([*words, *([row.last] if row.last else [])])
 
 
@@ -81,18 +83,11 @@ def table(rows: list[Row], now: float, most: int) -> Table:
             row.name,
             row.title,
             f"{row.phase or 'waiting'}{mark}",
-            clock(until - row.since),
-            clock(until - row.begun),
+            format_duration(until - row.since),
+            format_duration(until - row.begun),
         )
         table.add_row(*cells, escape(row.last), style=_COLOURS[row.state])
     if len(chosen) < len(rows):
         counts = {state: sum(row.state == state for row in rows) for state in weight}
         table.add_row("…", "", ", ".join(f"{count} {state}" for state, count in counts.items() if count), "", "", "")
     return table
-
-
-def clock(seconds: float) -> str:
-    """Write a length of time as 0:07, 12:30 or 1:02:03."""
-    whole = max(0, int(seconds))
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

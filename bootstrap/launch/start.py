@@ -17,7 +17,7 @@ from bootstrap.launch import live, open_files, state
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet
 from bootstrap.playbook import schema, values
-from bootstrap.playbook.run import Context
+from bootstrap.playbook.runner import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

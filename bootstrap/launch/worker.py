@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import BootstrapError, HostError
 from bootstrap.launch import collect
 from bootstrap.launch.failures import Failure
-from bootstrap.playbook.run import Runner
+from bootstrap.playbook.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.events import Event
     from bootstrap.launch.host_run import HostRun
     from bootstrap.launch.records import Records
-    from bootstrap.playbook.run import Context
+    from bootstrap.playbook.runner import Context
     from bootstrap.playbook.schema import Playbook
     from bootstrap.providers.base import Machine, Plan, Provider
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from bootstrap.clock import format_duration
 from bootstrap.errors import PackageError, ResourceError
 from bootstrap.packages import locks
 from bootstrap.packages import plan as planning
@@ -218,7 +219,7 @@ class Executor:
                         f"the package manager's lock is still held by {who} after {self.limits.lock:.0f} s",
                         remedy="wait for it to end, or end it, then run this again",
                     )
-                self.tell(f"waiting for {who}, which holds the package manager's lock: {_minutes(left)} left")
+                self.tell(f"waiting for {who}, which holds the package manager's lock: {format_duration(left)} left")
                 self.sleep(min(_POLL, left))
                 seen = True
                 held = self._held_by()
@@ -232,7 +233,7 @@ class Executor:
     def _pause(self, seconds: float, why: str, end: float) -> None:
         until = self.clock() + seconds
         while (left := until - self.clock()) > 0:
-            self.tell(f"{why}: trying again, {_minutes(end - self.clock())} left")
+            self.tell(f"{why}: trying again, {format_duration(end - self.clock())} left")
             self.sleep(min(_POLL, left))
         self.tell("")
 
@@ -270,8 +271,3 @@ def _error(step: Step, found: Meaning) -> PackageError | ResourceError:
     what = ", ".join(found.missing or step.packages) or "the repositories"
     kind = ResourceError if found.cause in ("disk", "killed") else PackageError
     return kind(f"{what}: {found.message}", remedy=found.remedy or None)
-
-
-def _minutes(seconds: float) -> str:
-    whole = max(0, int(seconds))
-    return f"{whole // 60}:{whole % 60:02}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import UnsupportedSystemError
 from bootstrap.packages import plan as planning
 from bootstrap.packages.base import Limits, Step
-from bootstrap.system.software import version_key
+from bootstrap.versions import version_key
 
 if TYPE_CHECKING:
     from bootstrap.distro_schema import Nvidia, NvidiaStep

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from bootstrap import resources, yamlfile
+from bootstrap import resources, suggest, yamlfile
 from bootstrap.errors import UsageError
 from bootstrap.playbook import values
 
@@ -132,11 +132,7 @@ _KEYS: dict[yamlfile.Keys, list[str]] = {
 
 def load(path: Path) -> Playbook:
     """Read a playbook. Raises YamlError with file, line and key for the first mistake in it."""
-    marked = yamlfile.read(path)
-    try:
-        return Playbook.model_validate(marked.value)
-    except ValidationError as error:
-        raise yamlfile.explain(error, marked, _KEYS) from error
+    return yamlfile.validate(Playbook, yamlfile.read(path), _KEYS)
 
 
 def find(name: str) -> Path:
@@ -152,7 +148,6 @@ def find(name: str) -> Path:
     folder = resources.root() / "playbooks"
     shipped = {path.stem: path for path in sorted(folder.glob("*.yml"))}
     if name not in shipped:
-        meant = yamlfile.nearest(name, shipped)
-        hint = f"did you mean {meant}?" if meant else f"there are {', '.join(shipped)}, or give a file"
+        hint = suggest.hint(name, shipped, f"there are {', '.join(shipped)}, or give a file")
         raise UsageError(f"there is no playbook {name}", remedy=hint)
     return shipped[name]

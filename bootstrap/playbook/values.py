@@ -11,7 +11,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from bootstrap.yamlfile import nearest
+from bootstrap import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ def check(command: str, known: Iterable[str] = NAMES) -> str:
     for match in found:
         name = match.group(1)
         if name not in names:
-            meant = nearest(name, names)
+            meant = suggest.nearest(name, names)
             hint = f"did you mean {{{meant}}}?" if meant else f"there are {', '.join(names)}"
             raise ValueError(f"{{{name}}} is not a value; {hint} For a literal brace write {{{{")
         if _is_quoted(command, match.start()):

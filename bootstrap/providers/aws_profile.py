@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore.exceptions import BotoCoreError
 from botocore.utils import IMDSRegionProvider
+
+from bootstrap import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,8 +91,7 @@ class Profile:
         if not names:
             files = " or ".join(self._session.get_config_variable(one) for one in ("config_file", "credentials_file"))
             return f"none is in {files}: aws configure makes one"
-        near = difflib.get_close_matches(self.name, names, n=1)
-        return f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(names)[:8])}"
+        return suggest.hint(self.name, names, f"there are {', '.join(sorted(names)[:8])}")
 
     def knows(self, region: str) -> bool:
         """Whether boto3 knows a region of that name."""

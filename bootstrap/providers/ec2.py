@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ProviderError
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers import ec2_plan, keys, order, tags, teardown, userdata
 from bootstrap.providers.aws import AwsError
 from bootstrap.providers.base import Machine, PlanError
@@ -290,7 +290,7 @@ class Ec2Provider:
         known = f"{machine.address} {self._host_keys[one.id].public}\n"
         with self._lock, (self._folder / "known_hosts").open("a") as file:
             file.write(known)
-        host = self._connect(machine.name, target, patience=Patience(first=self._ssh_timeout))
+        host = self._connect(machine.name, target, timeouts=Timeouts(first=self._ssh_timeout))
         machine = dataclasses.replace(machine, host=host)
         self._machines[one.id] = machine
         watcher.ready(machine)

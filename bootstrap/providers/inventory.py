@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bootstrap import yamlfile
 from bootstrap.errors import ProviderError, UsageError
 from bootstrap.hosts import ssh_config
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers.base import Machine, Plan, PlannedHost, Remains
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ _KNOWN: dict[yamlfile.Keys, list[str]] = {
 
 def load(path: Path) -> Inventory:
     """Read an inventory. Raises YamlError with file, line and key."""
-    marked = yamlfile.read(path)
-    try:
-        return Inventory.model_validate(marked.value)
-    except ValidationError as error:
-        raise yamlfile.explain(error, marked, _KNOWN) from error
+    return yamlfile.validate(Inventory, yamlfile.read(path), _KNOWN)
 
 
 class InventoryProvider:
@@ -143,9 +139,9 @@ class InventoryProvider:
                 host.jump or common.jump,
                 own_config=True,
             )
-            patience = Patience(first=self._timeout, login=0)
+            timeouts = Timeouts(first=self._timeout, login=0)
             labels = {f"label.{name}": value for name, value in {**common.labels, **host.labels}.items()}
-            connection = SSHHost(planned.name, target, patience=patience)
+            connection = SSHHost(planned.name, target, timeouts=timeouts)
             address = target.address
             machines.append(
                 Machine(

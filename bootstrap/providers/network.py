@@ -34,7 +34,6 @@ class InstanceType:
     name: str
     architecture: str
     vcpus: int
-    memory_mib: int
     gpus: int
 
 
@@ -92,7 +91,6 @@ def instance_types(aws: Aws, names: tuple[str, ...]) -> list[InstanceType]:
             name=one["InstanceType"],
             architecture=next((name for name in ("x86_64", "arm64") if name in supported), supported[0]),
             vcpus=one.get("VCpuInfo", {}).get("DefaultVCpus", 1),
-            memory_mib=one.get("MemoryInfo", {}).get("SizeInMiB", 0),
             gpus=sum(gpu.get("Count", 0) for gpu in one.get("GpuInfo", {}).get("Gpus", [])),
         )
     if unknown := [name for name in names if name not in known]:

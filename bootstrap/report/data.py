@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bootstrap import suggest
 from bootstrap.errors import UsageError
 from bootstrap.phases import FIRST_CHECKPOINT, INSTALL
 from bootstrap.report import spending
@@ -42,7 +42,6 @@ class Run:
     version: str
     status: str
     started_wall: str
-    ended_wall: str | None
 
 
 class Measure(NamedTuple):
@@ -261,9 +260,9 @@ def _named(known: Sequence[Run], name: str) -> list[Run]:
     if not known:
         raise UsageError(f"no run {name!r}: the ledger is empty", remedy=EMPTY_REMEDY)
     names = [run.id for run in known] + [run.name for run in known if run.name]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else "`charrnn-bootstrap runs` lists them"
-    raise UsageError(f"no run {name!r} in the ledger", remedy=hint)
+    raise UsageError(
+        f"no run {name!r} in the ledger", remedy=suggest.hint(name, names, "`charrnn-bootstrap runs` lists them")
+    )
 
 
 EMPTY_REMEDY = "time this machine with `sudo ./bootstrap.sh --first-checkpoint`, others with `charrnn-bootstrap launch`"
@@ -280,7 +279,6 @@ def _run(row: sqlite3.Row) -> Run:
         row["version"],
         row["status"],
         row["started_wall"],
-        row["ended_wall"],
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bootstrap.system.hardware import text
-from bootstrap.system.software import version_key
+from bootstrap.versions import version_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,6 @@ class Gpu:
 
     address: str
     device: str
-    display_class: str
 
     @property
     def old(self) -> bool:
@@ -75,7 +74,7 @@ def gpus(root: Path) -> tuple[Gpu, ...]:
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
         vendor, kind = text(device / "vendor").strip().lower(), text(device / "class").strip().lower()
         if vendor == NVIDIA and kind.startswith("0x03"):
-            found.append(Gpu(device.name, text(device / "device").strip().lower() or "0x0000", kind))
+            found.append(Gpu(device.name, text(device / "device").strip().lower() or "0x0000"))
     return tuple(found)
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bootstrap.system.hardware import text
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -83,16 +85,5 @@ def _marks(values: dict[str, str], debian_version: str) -> tuple[str, ...]:
 
 def read(root: Path) -> OsRelease:
     """Read `/etc/os-release`, else `/usr/lib/os-release`, below `root`; neither: an empty one."""
-    debian_version = _text(root / "etc/debian_version") or ""
-    for path in (root / "etc/os-release", root / "usr/lib/os-release"):
-        text = _text(path)
-        if text is not None:
-            return parse(text, debian_version)
-    return OsRelease()
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+    written = text(root / "etc/os-release") or text(root / "usr/lib/os-release")
+    return parse(written, text(root / "etc/debian_version")) if written else OsRelease()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.system.hardware import text
+from bootstrap.versions import version_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,12 +50,6 @@ class Python:
     def key(self) -> tuple[int, ...]:
         """Return the version as numbers, for comparing."""
         return version_key(self.version)
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: `580.95.05` → (580, 95, 5); `2.39-0ubuntu8` → (2, 39)."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(number) for number in found.group().split(".")) if found else ()
 
 
 def inside(root: Path, path: str) -> Path | None:

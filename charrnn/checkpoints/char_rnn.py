@@ -138,10 +138,9 @@ def read_t7(path: Path) -> Checkpoint:
         config = ModelConfig(
             vocabulary_size=len(vocabulary),
             cell=step.cell,
-            size=step.decoder.weight.shape[1],
-            layers=len(step.layers),
+            hidden_size=step.decoder.weight.shape[1],
+            num_layers=len(step.layers),
             dropout=float(options.get("dropout", 0.0)),
-            reset="before",
         )
         parameters, dtype = _parameters(step, config)
     except CheckpointError:

@@ -203,8 +203,8 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _check_parameters(path: Path, parameters: "dict[str, Tensor]", config: "ModelConfig", dtype: str) -> None:
     # The count comes first: a description of a million layers must not make us list their names.
-    if config.layers > len(parameters):
-        raise CheckpointError(f"{path} holds {len(parameters)} tensors for a network of {config.layers} layers")
+    if config.num_layers > len(parameters):
+        raise CheckpointError(f"{path} holds {len(parameters)} tensors for a network of {config.num_layers} layers")
     expected = config.shapes()
     if missing := sorted(set(expected) ^ set(parameters)):
         raise CheckpointError(f"{path} and its description do not agree on {missing[0]!r}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn.errors import UsageError
+from charrnn.network.cells import CELLS
 
 if TYPE_CHECKING:
     from charrnn.benchmark import ThreadTiming
@@ -33,7 +34,7 @@ NUMBERS, NAMES = _list_of(int), _list_of(str)
 @click.option("--data", multiple=True, metavar="NAME|PATH", help="What to train on.  [shakespeare]")
 @click.option("--device", callback=NAMES, metavar="LIST", help="Devices.  [auto]")
 @click.option("--threads", callback=NUMBERS, metavar="LIST", help="CPU threads; 0: what is fastest.  [0]")
-@click.option("--model", "--cell", "model", callback=NAMES, metavar="LIST", help="Cells: lstm, gru, rnn.  [lstm]")
+@click.option("--model", "--cell", "model", callback=NAMES, metavar="LIST", help=f"Cells: {', '.join(CELLS)}.  [lstm]")
 @click.option("--rnn-size", "--size", "rnn_size", callback=NUMBERS, metavar="LIST", help="Hidden units.  [128]")
 @click.option("--num-layers", "--layers", "num_layers", callback=NUMBERS, metavar="LIST", help="Layers.  [2]")
 @click.option("--batch-size", "--batch", "batch_size", callback=NUMBERS, metavar="LIST", help="Streams.  [50]")
@@ -127,7 +128,7 @@ def _point_line(point: dict[str, Any]) -> str:
 
 
 @command.command("threads")
-@click.option("--model", "--cell", "model", type=click.Choice(("lstm", "gru", "rnn")), default="lstm")
+@click.option("--model", "--cell", "model", type=click.Choice(tuple(CELLS)), default="lstm")
 @click.option("--rnn-size", "--size", "rnn_size", type=click.IntRange(1), default=128, show_default=True)
 @click.option("--num-layers", "--layers", "num_layers", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--batch-size", "--batch", "batch_size", type=click.IntRange(1), default=50, show_default=True)

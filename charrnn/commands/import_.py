@@ -30,6 +30,6 @@ def command(file: Path, output: Path, force: bool) -> None:
     config = imported.config
     loss = "" if imported.val_loss is None else f", validation loss {imported.val_loss:.4f} (interleaved split)"
     click.echo(
-        f"{output}: {config.cell} {config.layers}x{config.size}, {len(imported.vocabulary)} symbols,"
+        f"{output}: {config.cell} {config.num_layers}x{config.hidden_size}, {len(imported.vocabulary)} symbols,"
         f" {imported.dtype}{loss}"
     )

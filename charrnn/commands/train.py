@@ -122,7 +122,7 @@ def _describe(run: "Run") -> Iterable[str]:
     config, splits = run.model.config, run.splits
     parts = (splits.train, splits.validation, splits.test)
     batches = "/".join(str(len(part)) if part is not None else "0" for part in parts)
-    layers = f"{config.layers} layer{'s' * (config.layers > 1)} of {config.size}"
+    layers = f"{config.num_layers} layer{'s' * (config.num_layers > 1)} of {config.hidden_size}"
     yield f"{config.cell}, {layers}, {run.model.parameter_count():,} parameters"
     symbols = len(run.vocabulary)
     yield (

@@ -79,10 +79,16 @@ class Shape:
     def name(self) -> str:
         """A key for the file of choices, readable."""
         c = self.config
-        cell = f"gru-{c.reset}" if c.cell == "gru" else c.cell
-        extras = f"{'-dropout' if c.dropout else ''}{'-batchnorm' if c.batchnorm else ''}"
-        first = f"e{c.embedding}" if c.embedding else "onehot"
-        return f"{cell}-{c.layers}x{c.size}-v{c.vocabulary_size}-{first}{extras}-b{self.batch}-s{self.steps}"
+        traits = {
+            "dropout": c.dropout,
+            "locked": c.dropout and c.locked_dropout,  # PyTorch's operators then run layer by layer
+            "weightdrop": c.weight_dropout,
+            "batchnorm": c.batchnorm,
+        }
+        first = f"e{c.embedding_dim}" if c.embedding_dim else "onehot"
+        extras = "".join(f"-{trait}" for trait, there in traits.items() if there)
+        network = f"{c.definition.name}-{c.num_layers}x{c.hidden_size}-v{c.vocabulary_size}-{first}{extras}"
+        return f"{network}-b{self.batch}-s{self.steps}"
 
 
 Measure: TypeAlias = Callable[[Shape, Choice], Timing]

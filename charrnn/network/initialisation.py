@@ -13,14 +13,6 @@ from charrnn.network.model import CharRNN, ModelConfig
 BOUND = 0.08
 """Of the original's parameters, on both sides of 0."""
 
-# Module by module, in the order of the original's graph: which side's rows, and of which gates (by our order).
-_MODULES = {
-    "lstm": (("input", "ifog"), ("hidden", "ifog")),
-    "gru": (("input", "z"), ("hidden", "z"), ("input", "n"), ("input", "r"), ("hidden", "r"), ("hidden", "n")),
-    "rnn": (("input", "h"), ("hidden", "h")),
-}
-_GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
-
 
 def initialise(model: CharRNN, scheme: str, generator: torch.Generator | None = None) -> None:
     """Gives a new network its first parameters; the forget gate's bias is 1 on the input side in every scheme.
@@ -31,15 +23,15 @@ def initialise(model: CharRNN, scheme: str, generator: torch.Generator | None = 
     uniform in ±1/sqrt(hidden), recurrent matrices orthogonal gate by gate, embedding N(0, 1).
     Without a generator PyTorch's own is used. Of it, char-rnn's scheme takes the seed only: two calls give the same.
     """
+    cell = model.config.definition
     with torch.no_grad():
         if scheme == "char-rnn":
             _char_rnn(model, torch.initial_seed() if generator is None else generator.initial_seed())
         else:
             _by_torch(model, scheme, generator)
-        if model.config.cell == "lstm":
-            size = model.config.size
-            for layer in range(model.config.layers):
-                model.get_parameter(f"layers.{layer}.input.bias")[size : 2 * size] = 1
+        for layer in range(model.config.num_layers):
+            for part in _rows(model.get_parameter(f"layers.{layer}.input.bias"), model.config, cell.forget):
+                part.fill_(1)
 
 
 def _char_rnn(model: CharRNN, seed: int) -> None:
@@ -55,11 +47,10 @@ def _char_rnn(model: CharRNN, seed: int) -> None:
         _uniform(twister, part.numel())
     for part in drawn:
         part.copy_(torch.from_numpy(_uniform(twister, part.numel())).view(part.shape))
-    if model.config.cell == "gru":
-        for name, parameter in model.named_parameters():
-            if name.startswith("layers.") and ".norm." not in name:
-                for part in _rows(parameter, model.config, "z"):
-                    part.neg_()  # z counts the other way round there: see charrnn.network.model
+    for name, parameter in model.named_parameters():
+        if name.startswith("layers.") and ".norm." not in name:
+            for part in _rows(parameter, model.config, model.config.definition.negated):
+                part.neg_()  # a GRU's z counts the other way round there: see `charrnn.network.cells`
 
 
 def _uniform(twister: np.random.RandomState, count: int) -> NDArray[np.float64]:
@@ -70,10 +61,10 @@ def _uniform(twister: np.random.RandomState, count: int) -> NDArray[np.float64]:
 def _as_drawn(model: CharRNN) -> Iterator[Tensor]:
     """Views of all parameters that are drawn, in the order in which they are."""
     config = model.config
-    if config.embedding:
+    if config.embedding_dim:
         yield model.get_parameter("embedding.weight")
-    for layer in range(config.layers):
-        for side, gates in _MODULES[config.cell]:
+    for layer in range(config.num_layers):
+        for side, gates in config.definition.drawn:
             for kind in ("weight", "bias") if config.hidden_bias or side == "input" else ("weight",):
                 yield from _rows(model.get_parameter(f"layers.{layer}.{side}.{kind}"), config, gates)
     yield model.get_parameter("decoder.weight")
@@ -82,14 +73,14 @@ def _as_drawn(model: CharRNN) -> Iterator[Tensor]:
 
 def _rows(parameter: Tensor, config: ModelConfig, gates: str) -> Iterator[Tensor]:
     """The rows of a layer's parameter that belong to the gates named, gate by gate."""
-    size = config.size
+    size = config.hidden_size
     for gate in gates:
-        place = _GATES[config.cell].index(gate)
+        place = config.definition.gates.index(gate)
         yield parameter[place * size : (place + 1) * size]
 
 
 def _by_torch(model: CharRNN, scheme: str, generator: torch.Generator | None) -> None:
-    size = model.config.size
+    size = model.config.hidden_size
     for name, parameter in model.named_parameters():
         if ".norm." in name:
             continue  # scale 1, shift 0, as made
@@ -111,4 +102,4 @@ def _torch_rnn(model: CharRNN, name: str, parameter: Tensor, generator: torch.Ge
         return
     layer = name.rsplit(".", 2)[0]
     width = model.get_parameter(f"{layer}.input.weight").shape[1]
-    parameter.normal_(0, 1 / math.sqrt(width + model.config.size), generator=generator)
+    parameter.normal_(0, 1 / math.sqrt(width + model.config.hidden_size), generator=generator)

@@ -1,153 +1,147 @@
 """The network: an embedding or one-hot input, a stack of recurrent layers, a linear decoder.
 
 Everything is plain PyTorch. The recurrent stack is one function (`reference_stack`, type `Stack`); a faster
-implementation of the same function is put in its place by assigning `model.stack`.
-
-The formulas (x: input, h: state, W and U: input and hidden weights, b and d: their biases):
-
-- LSTM, gates in the order i, f, g, o::
-
-    i, f, o = sigmoid(W x + b + U h + d);  g = tanh(W x + b + U h + d)
-    c' = f·c + i·g;  h' = o·tanh(c')
-
-- GRU, gates in the order r, z, n, always h' = (1 - z)·n + z·h::
-
-    r, z = sigmoid(W x + b + U h + d)
-    reset "after"  (cuDNN, torch.nn.GRU):  n = tanh(W x + b + r·(U h + d))
-    reset "before" (the original char-rnn): n = tanh(W x + b + U (r·h) + d)
-
-  The original writes h' = z·n + (1 - z)·h. That is the same network with the sign of z's weights and biases
-  turned (sigmoid(-a) = 1 - sigmoid(a)), which is what an importer has to do.
-
-- RNN::
-
-    h' = tanh(W x + b + U h + d)
+implementation of the same function is put in its place by assigning `model.stack`. The cells are in `cells.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.network.cells import CELLS, Cell
 
-CELLS = {"lstm": 4, "gru": 3, "rnn": 1}
-"""Gates of each kind of cell."""
+_NAMES_IN_FILES = {
+    "hidden_size": "size",
+    "num_layers": "layers",
+    "embedding_dim": "embedding",
+    "locked_dropout": "locked",
+    "reset_after": "reset",
+}
+"""Fields of `ModelConfig` that checkpoint files call otherwise; there `reset` is "before" or "after"."""
 
 State: TypeAlias = tuple[Tensor, ...]
 """What is carried from one window of text to the next: each tensor [layers, B, H]; LSTM (h, c), others (h,)."""
-
-
-class Stack(Protocol):
-    """Runs the recurrent layers over a window; see `reference_stack` for what goes in and out."""
-
-    def __call__(
-        self,
-        parameters: Mapping[str, Tensor],
-        inputs: Tensor,
-        state: State,
-        config: "ModelConfig",
-        *,
-        training: bool,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, State]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """The shape of a network: with it and the parameters by name, the network is complete.
 
-    vocabulary_size: symbols (V); cell: lstm, gru or rnn; size: hidden units a layer (H); layers: their number;
-    embedding: width of the learned input vectors (E), 0 for one-hot input; dropout: share of units dropped after
-    each layer (the input of the layers from the second on, and the decoder's input), while training; locked:
+    vocabulary_size: symbols (V); cell: lstm, gru or rnn; hidden_size: units a layer (H); num_layers: layers;
+    embedding_dim: width of the learned input vectors (E), 0 for one-hot input; dropout: share of units dropped after
+    each layer (the input of the layers from the second on, and the decoder's input), while training; locked_dropout:
     whether a unit that is dropped stays so over the whole window (Gal & Ghahramani 2016), drawn anew for each
     stream, layer and window, instead of for each character; weight_dropout: share of the recurrent weights dropped
     while training, drawn anew for each window (DropConnect on U, as Merity, Keskar & Socher 2018);
-    batchnorm: batch normalisation after each layer (torch-rnn); reset: where a GRU's reset gate acts, before
-    or after the matrix product; hidden_bias: whether the second bias (d) is learned or stays zero (torch-rnn
-    has one bias).
+    batchnorm: batch normalisation after each layer (torch-rnn); reset_after: whether a GRU's reset gate acts after
+    the matrix product; hidden_bias: whether the second bias (d) is learned or stays zero (torch-rnn has one bias).
     """
 
     vocabulary_size: int
     cell: str = "lstm"
-    size: int = 128
-    layers: int = 2
-    embedding: int = 0
+    hidden_size: int = 128
+    num_layers: int = 2
+    embedding_dim: int = 0
     dropout: float = 0.0
-    locked: bool = False
+    locked_dropout: bool = False
     weight_dropout: float = 0.0
     batchnorm: bool = False
-    reset: str = "before"
+    reset_after: bool = False
     hidden_bias: bool = True
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise UsageError(f"there is no cell {self.cell!r}: choose one of {', '.join(CELLS)}")
-        if self.reset not in {"before", "after"}:
-            raise UsageError(f"a GRU's reset is 'before' or 'after' the matrix product, not {self.reset!r}")
-        for name in ("vocabulary_size", "size", "layers"):
+        for name in ("vocabulary_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
                 raise UsageError(f"the network's {name} must be at least 1, not {getattr(self, name)}")
-        if self.embedding < 0:
-            raise UsageError(f"the embedding's width must be 0 (one-hot) or more, not {self.embedding}")
+        if self.embedding_dim < 0:
+            raise UsageError(f"the embedding's width must be 0 (one-hot) or more, not {self.embedding_dim}")
         for name, share in (("dropout", self.dropout), ("weight dropout", self.weight_dropout)):
             if not 0 <= share < 1:
                 raise UsageError(f"{name} is a share from 0 to less than 1, not {share}")
 
     @property
-    def gates(self) -> int:
-        """Gates of the cell (G): the weights of a layer have G·H rows."""
-        return CELLS[self.cell]
+    def definition(self) -> Cell:
+        """What the cell is."""
+        return CELLS[self.cell].variant(self.reset_after)
 
     @property
-    def states(self) -> int:
-        """Tensors in the carried state: 2 for an LSTM (h, c), else 1."""
-        return 2 if self.cell == "lstm" else 1
+    def gates(self) -> int:
+        """Gates of the cell (G): the weights of a layer have G·H rows."""
+        return len(self.definition.gates)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of the network by name, with its shape, in the order of `CharRNN.state_dict`."""
-        rows = self.gates * self.size
+        rows = self.gates * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
-        if self.embedding:
-            shapes["embedding.weight"] = (self.vocabulary_size, self.embedding)
-        for layer in range(self.layers):
-            width = self.size if layer else (self.embedding or self.vocabulary_size)
+        if self.embedding_dim:
+            shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_dim)
+        for layer in range(self.num_layers):
+            width = self.hidden_size if layer else (self.embedding_dim or self.vocabulary_size)
             shapes[f"layers.{layer}.input.weight"] = (rows, width)
             shapes[f"layers.{layer}.input.bias"] = (rows,)
-            shapes[f"layers.{layer}.hidden.weight"] = (rows, self.size)
+            shapes[f"layers.{layer}.hidden.weight"] = (rows, self.hidden_size)
             shapes[f"layers.{layer}.hidden.bias"] = (rows,)
             if self.batchnorm:
                 for part in ("weight", "bias", "mean", "variance"):
-                    shapes[f"layers.{layer}.norm.{part}"] = (self.size,)
-        shapes["decoder.weight"] = (self.vocabulary_size, self.size)
+                    shapes[f"layers.{layer}.norm.{part}"] = (self.hidden_size,)
+        shapes["decoder.weight"] = (self.vocabulary_size, self.hidden_size)
         shapes["decoder.bias"] = (self.vocabulary_size,)
         return shapes
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with every field."""
-        return asdict(self)
+        """A JSON object with every field, by the names that checkpoint files have."""
+        named = {_NAMES_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
+        return named | {"reset": "after" if self.reset_after else "before"}
 
     @classmethod
     def from_json(cls, value: Any) -> "ModelConfig":
         """The inverse of `to_json`; raises CheckpointError for anything else."""
         if not isinstance(value, dict):
             raise CheckpointError("the network's description is not a JSON object")
-        kinds: dict[str, Any] = {field.name: field.type for field in fields(cls)}
-        unknown = sorted(set(value) - set(kinds))
+        known = {_NAMES_IN_FILES.get(field.name, field.name): field for field in fields(cls)}
+        unknown = sorted(set(value) - set(known))
         if unknown:
             raise CheckpointError(f"the network's description has an unknown key {unknown[0]!r}")
+        reset = str(value.get("reset", "before"))
+        value = value | {"reset": {"before": False, "after": True}.get(reset, reset)}
         for name, item in value.items():
-            kind = kinds[name]
+            kind: Any = known[name].type
             fits = isinstance(item, int | float if kind is float else kind)
             if not fits or (isinstance(item, bool) and kind is not bool):
                 raise CheckpointError(f"the network's description says {name} = {item!r:.40}")
         try:
-            return cls(**value)
+            return cls(**{known[name].name: item for name, item in value.items()})
         except (TypeError, UsageError) as error:
             raise CheckpointError(f"the network's description does not hold: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a stack is given.
+
+    parameters: every tensor by name (see `ModelConfig.shapes`); tokens: symbols int64 [B,S]; state: tensors
+    [layers,B,H]; training: whether dropout and batch statistics are in force, and whether products may be in a
+    lower precision (without it they never are); resets: bool [B,S] or None, True where the state is zeroed before
+    that symbol is read.
+    """
+
+    config: ModelConfig
+    parameters: Mapping[str, Tensor]
+    tokens: Tensor
+    state: State
+    training: bool
+    resets: Tensor | None
+
+
+Stack: TypeAlias = Callable[[Window], tuple[Tensor, State]]
+"""Runs the recurrent layers over a window: gives the outputs as the decoder sees them [B,S,H], and the new state."""
 
 
 class _Affine(nn.Module):
@@ -182,37 +176,11 @@ class _Embedding(nn.Module):
 class _Layer(nn.Module):
     def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
-        rows = config.gates * config.size
+        rows = config.gates * config.hidden_size
         self.input = _Affine(rows, width)
-        self.hidden = _Affine(rows, config.size, learned_bias=config.hidden_bias)
+        self.hidden = _Affine(rows, config.hidden_size, learned_bias=config.hidden_bias)
         if config.batchnorm:
-            self.norm = _Norm(config.size)
-
-
-def lstm_step(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM layer: gates [B,4H] (W x + b), h and c [B,H] -> new h and c [B,H]."""
-    i, f, g, o = (gates + functional.linear(h, weight, bias)).chunk(4, dim=1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
-
-
-def gru_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor, reset: str) -> Tensor:
-    """One step of a GRU layer: gates [B,3H] (W x + b), h [B,H] -> new h [B,H]."""
-    size = h.shape[1]
-    if reset == "after":
-        hidden = functional.linear(h, weight, bias)
-        r, z = torch.sigmoid(gates[:, : 2 * size] + hidden[:, : 2 * size]).chunk(2, dim=1)
-        n = torch.tanh(gates[:, 2 * size :] + r * hidden[:, 2 * size :])
-    else:
-        hidden = functional.linear(h, weight[: 2 * size], bias[: 2 * size])
-        r, z = torch.sigmoid(gates[:, : 2 * size] + hidden).chunk(2, dim=1)
-        n = torch.tanh(gates[:, 2 * size :] + functional.linear(r * h, weight[2 * size :], bias[2 * size :]))
-    return n + z * (h - n)
-
-
-def rnn_step(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """One step of a tanh layer: gates [B,H] (W x + b), h [B,H] -> new h [B,H]."""
-    return torch.tanh(gates + functional.linear(h, weight, bias))
+            self.norm = _Norm(config.hidden_size)
 
 
 def input_gates(parameters: Mapping[str, Tensor], layer: int, inputs: Tensor) -> Tensor:
@@ -230,28 +198,22 @@ def input_gates(parameters: Mapping[str, Tensor], layer: int, inputs: Tensor) ->
     return functional.linear(inputs, weight, bias)
 
 
-def between_layers(
-    parameters: Mapping[str, Tensor], layer: int, outputs: Tensor, config: ModelConfig, training: bool
-) -> Tensor:
+def between_layers(window: Window, layer: int, outputs: Tensor) -> Tensor:
     """What happens to a layer's outputs [B,S,H] on their way up: batch normalisation, then inverted dropout."""
-    if config.batchnorm:
-        name = f"layers.{layer}.norm"
-        outputs = functional.batch_norm(
-            outputs.reshape(-1, config.size),
-            parameters[f"{name}.mean"],
-            parameters[f"{name}.variance"],
-            parameters[f"{name}.weight"],
-            parameters[f"{name}.bias"],
-            training=training,
-        ).view_as(outputs)
-    return drop(outputs, config, training)
+    if window.config.batchnorm:
+        mean, variance, weight, bias = (
+            window.parameters[f"layers.{layer}.norm.{part}"] for part in ("mean", "variance", "weight", "bias")
+        )
+        rows = outputs.reshape(-1, window.config.hidden_size)
+        outputs = functional.batch_norm(rows, mean, variance, weight, bias, window.training).view_as(outputs)
+    return drop(outputs, window.config, window.training)
 
 
 def drop(outputs: Tensor, config: ModelConfig, training: bool) -> Tensor:
     """Inverted dropout of a layer's outputs [B,S,H], while training."""
     if not (config.dropout and training):
         return outputs
-    if config.locked:
+    if config.locked_dropout:
         return outputs * functional.dropout(outputs.new_ones(outputs.shape[0], 1, outputs.shape[2]), config.dropout)
     return functional.dropout(outputs, config.dropout)
 
@@ -261,7 +223,7 @@ def drop_weights(parameters: dict[str, Tensor], config: ModelConfig, training: b
     share = config.weight_dropout
     if not (share and training):
         return parameters
-    names = [f"layers.{layer}.hidden.weight" for layer in range(config.layers)]
+    names = [f"layers.{layer}.hidden.weight" for layer in range(config.num_layers)]
     return parameters | {name: parameters[name] * weight_mask(parameters[name], share) for name in names}
 
 
@@ -275,57 +237,32 @@ def weight_mask(like: Tensor, share: float) -> Tensor:
     return kept.to(like.dtype).div_(1 - share).view_as(like)
 
 
-def reference_stack(
-    parameters: Mapping[str, Tensor],
-    inputs: Tensor,
-    state: State,
-    config: ModelConfig,
-    *,
-    training: bool,
-    resets: Tensor | None = None,
-) -> tuple[Tensor, State]:
-    """Runs the recurrent layers over a window: the plain implementation, whose numbers the faster ones must match.
-
-    parameters: every tensor by name (see `ModelConfig.shapes`); inputs: symbols int64 [B,S]; state: tensors
-    [layers,B,H]; training: whether dropout and batch statistics are in force, and whether products may be in a
-    lower precision (without it they never are); resets: bool [B,S] or None, True where the state is zeroed before
-    that symbol is read. Returns the outputs as the decoder sees them [B,S,H] (dropout applied) and the new state.
-    """
-    final: list[list[Tensor]] = [[] for _ in state]
-    for layer in range(config.layers):
-        gates = input_gates(parameters, layer, inputs)
-        inputs, last = _run_layer(
-            parameters, layer, gates, [part[layer] for part in state], config=config, resets=resets
-        )
-        inputs = between_layers(parameters, layer, inputs, config, training)
-        for part, value in zip(final, last, strict=True):
-            part.append(value)
-    return inputs, tuple(torch.stack(part) for part in final)
+def reference_stack(window: Window) -> tuple[Tensor, State]:
+    """The plain implementation, step by step, whose numbers the faster ones must match."""
+    inputs, final = window.tokens, []
+    for layer in range(window.config.num_layers):
+        gates = input_gates(window.parameters, layer, inputs)
+        inputs, last = _run_layer(window, layer, gates, tuple(part[layer] for part in window.state))
+        inputs = between_layers(window, layer, inputs)
+        final.append(last)
+    return inputs, tuple(torch.stack(parts) for parts in zip(*final, strict=True))
 
 
-def _run_layer(
-    parameters: Mapping[str, Tensor],
-    layer: int,
-    gates: Tensor,
-    state: list[Tensor],
-    *,
-    config: ModelConfig,
-    resets: Tensor | None,
-) -> tuple[Tensor, list[Tensor]]:
+def _run_layer(window: Window, layer: int, gates: Tensor, state: State) -> tuple[Tensor, State]:
     """One layer over the window: gates [B,S,G·H], state tensors [B,H] -> outputs [B,S,H], last state."""
-    weight = parameters[f"layers.{layer}.hidden.weight"]
-    bias = parameters[f"layers.{layer}.hidden.bias"]
+    weight = window.parameters[f"layers.{layer}.hidden.weight"]
+    bias = window.parameters[f"layers.{layer}.hidden.bias"]
+    cell = window.config.definition
+
+    def hidden(h: Tensor, rows: slice | None = None) -> Tensor:
+        return functional.linear(h, weight, bias) if rows is None else functional.linear(h, weight[rows], bias[rows])
+
     outputs = []
     for position, step in enumerate(gates.unbind(1)):
-        if resets is not None:
-            keep = (~resets[:, position]).to(step.dtype).unsqueeze(1)
-            state = [part * keep for part in state]
-        if config.cell == "lstm":
-            state = list(lstm_step(step, state[0], state[1], weight, bias))
-        elif config.cell == "gru":
-            state = [gru_step(step, state[0], weight, bias, config.reset)]
-        else:
-            state = [rnn_step(step, state[0], weight, bias)]
+        if window.resets is not None:
+            keep = (~window.resets[:, position]).to(step.dtype).unsqueeze(1)
+            state = tuple(part * keep for part in state)
+        state = cell.step(step, state, hidden)
         outputs.append(state[0])
     return torch.stack(outputs, 1), state
 
@@ -343,26 +280,39 @@ class CharRNN(nn.Module):
         super().__init__()
         self.config = config
         self.stack = stack
-        if config.embedding:
-            self.embedding = _Embedding(config.vocabulary_size, config.embedding)
-        first = config.embedding or config.vocabulary_size
-        self.layers = nn.ModuleList(_Layer(config, config.size if layer else first) for layer in range(config.layers))
-        self.decoder = _Affine(config.vocabulary_size, config.size)
+        self._homes: list[tuple[str, nn.Module, str]] = []  # each parameter's and buffer's name, module, own name
+        if config.embedding_dim:
+            self.embedding = _Embedding(config.vocabulary_size, config.embedding_dim)
+        first = config.embedding_dim or config.vocabulary_size
+        self.layers = nn.ModuleList(
+            _Layer(config, config.hidden_size if layer else first) for layer in range(config.num_layers)
+        )
+        self.decoder = _Affine(config.vocabulary_size, config.hidden_size)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every parameter and buffer by name: what the stack is given, and what a checkpoint keeps."""
-        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        if not self._homes:  # walking through the modules takes longer than a small network's step leaves time for
+            names = [name for name, _ in (*self.named_parameters(), *self.named_buffers())]
+            parts = [name.rpartition(".") for name in names]
+            self._homes = [(name, self.get_submodule(of), own) for name, (of, _, own) in zip(names, parts, strict=True)]
+        return {name: getattr(module, own) for name, module, own in self._homes}
 
     def initial_state(self, batch: int) -> State:
         """Zeros: one tensor [layers, batch, H] for each part of the state."""
         like = self.decoder.weight
-        shape = (self.config.layers, batch, self.config.size)
-        return tuple(torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(self.config.states))
+        shape = (self.config.num_layers, batch, self.config.hidden_size)
+        return tuple(
+            torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(self.config.definition.states)
+        )
 
-    def hidden(self, tokens: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+    def hidden(self, tokens: Tensor, state: State | None = None, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """The stack's outputs [B,S,H] for tokens int64 [B,S], and the state after them."""
+        return self.stack(self._window(tokens, state, resets))
+
+    def _window(self, tokens: Tensor, state: State | None, resets: Tensor | None) -> Window:
         parameters = drop_weights(self.tensors(), self.config, self.training)
-        return self.stack(parameters, tokens, state, self.config, training=self.training, resets=resets)
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        return Window(self.config, parameters, tokens, state, self.training, resets)
 
     def forward(self, tokens: Tensor, state: State | None = None, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Logits of each next symbol.
@@ -371,8 +321,6 @@ class CharRNN(nn.Module):
         resets: bool [B,S], True where the state is zeroed before that symbol is read.
         Returns (logits [B,S,V], state). The state is part of the graph: detach it to cut the gradient.
         """
-        if state is None:
-            state = self.initial_state(tokens.shape[0])
         outputs, state = self.hidden(tokens, state, resets)
         return self._decode(outputs), state
 
@@ -386,16 +334,12 @@ class CharRNN(nn.Module):
 
         A stack that has a `loss` of its own computes the decoder and the loss together with the layers.
         """
-        if state is None:
-            state = self.initial_state(tokens.shape[0])
-        parameters = drop_weights(self.tensors(), self.config, self.training)
+        window = self._window(tokens, state, resets)
         together = getattr(self.stack, "loss", None)
-        whole: tuple[Tensor, State] | None = None
-        if together is not None:
-            whole = together(parameters, tokens, targets, state, self.config, training=self.training, resets=resets)
+        whole: tuple[Tensor, State] | None = None if together is None else together(window, targets)
         if whole is not None:
             return whole
-        outputs, state = self.stack(parameters, tokens, state, self.config, training=self.training, resets=resets)
+        outputs, state = self.stack(window)
         logits = self._decode(outputs)
         return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()), state
 

@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import Any, get_args
 
 from charrnn.errors import UsageError
+from charrnn.network.cells import CELLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Options:
     recipe: str = _fixed("char-rnn", "a set of defaults, which any other option overrides",
         choices=("char-rnn", "torch-rnn", "modern"))
     model: str = _fixed("lstm", "the kind of cell", char_rnn="model", torch_rnn="model_type",
-        choices=("lstm", "gru", "rnn"))
+        choices=tuple(CELLS))
     rnn_size: int = _fixed(128, "hidden units in each layer", both="rnn_size", also=("hidden_size",),
         minimum=1, maximum=1 << 16)
     num_layers: int = _fixed(2, "recurrent layers", both="num_layers", minimum=1, maximum=64)

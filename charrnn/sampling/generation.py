@@ -14,7 +14,7 @@ import numpy as np
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.network.blas import can_limit, one_thread
 from charrnn.network.cpus import allowed_cpus
-from charrnn.network.inference import BLOCKS, Block, ModelStepper, Records, prepare
+from charrnn.network.inference import BATCH_SIZES, Batch, ModelDecoder, Records, prepare
 from charrnn.network.kernels.streams import CompiledStreams, compiled_network
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from charrnn.checkpoints.checkpoint import Checkpoint
     from charrnn.data.vocabulary import Vocabulary
-    from charrnn.network.inference import Network, Stepper
+    from charrnn.network.inference import Decoder, Network
     from charrnn.network.model import CharRNN
 
 _PIECE_SECONDS = 0.04
@@ -102,22 +102,22 @@ class SamplingConfig:
 
 
 class _Streams:
-    """Streams that one stepper advances, the first `len(seeds)` of it for use and the rest to fill the block."""
+    """Streams that one decoder advances, the first `len(seeds)` of it for use and the rest to fill the batch."""
 
     def __init__(
-        self, stepper: Stepper, choice: SamplingConfig, seeds: list[int], logits: NDArray[Any], records: Records | None
+        self, decoder: Decoder, choice: SamplingConfig, seeds: list[int], logits: NDArray[Any], records: Records | None
     ) -> None:
-        self._stepper, self._choice, self._records = stepper, choice, records
+        self._decoder, self._choice, self._records = decoder, choice, records
         self._random = [np.random.default_rng(seed) for seed in seeds]
-        self._logits = np.repeat(logits[:1], stepper.streams, axis=0)
+        self._logits = np.repeat(logits[:1], decoder.streams, axis=0)
 
     def advance(self, length: int) -> NDArray[np.intp]:
         """The next symbols of each stream, [streams, length]."""
         uniform = np.stack([random.random(length) for random in self._random])
-        if isinstance(self._stepper, CompiledStreams) and not self._choice.truncates:
+        if isinstance(self._decoder, CompiledStreams) and not self._choice.truncates:
             temperature = 0.0 if self._choice.greedy else self._choice.temperature
-            chosen = self._stepper.draw(uniform, temperature, self._records)
-            self._logits = self._stepper.logits
+            chosen = self._decoder.draw(uniform, temperature, self._records)
+            self._logits = self._decoder.logits
         elif len(self._random) == 1 and not self._choice.truncates:
             chosen = self._advance_one(uniform[0].tolist())
         else:
@@ -128,21 +128,21 @@ class _Streams:
 
     def _advance_all(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:
         used, length = uniform.shape
-        filled = np.concatenate([uniform, np.repeat(uniform[:1], self._stepper.streams - used, axis=0)])
-        chosen = np.empty((self._stepper.streams, length), np.intp)
+        filled = np.concatenate([uniform, np.repeat(uniform[:1], self._decoder.streams - used, axis=0)])
+        chosen = np.empty((self._decoder.streams, length), np.intp)
         for place in range(length):
             symbols = self._choice.choose(self._logits, filled[:, place])
             chosen[:, place] = symbols
-            self._logits = _step(self._stepper, self._records, symbols)
+            self._logits = _step(self._decoder, self._records, symbols)
         return chosen[:used]
 
     def _advance_one(self, uniform: list[float]) -> NDArray[np.intp]:
         """As `_advance_all` does for one stream, the same operations on the same figures, with less around them."""
         greedy, temperature = self._choice.greedy, self._choice.temperature
-        symbols = np.zeros(self._stepper.streams, np.intp)
+        symbols = np.zeros(self._decoder.streams, np.intp)
         weights = np.empty(self._logits.shape[1])
         last, row, chosen = len(weights) - 1, self._logits[0], []
-        step, exp, subtract, divide = partial(_step, self._stepper, self._records), np.exp, np.subtract, np.divide
+        step, exp, subtract, divide = partial(_step, self._decoder, self._records), np.exp, np.subtract, np.divide
         largest, accumulate = np.maximum.reduce, np.add.accumulate
         for number in uniform:
             if greedy:
@@ -161,11 +161,11 @@ class _Streams:
         return np.array([chosen], np.intp)
 
 
-def _step(stepper: Stepper, records: Records | None, symbols: NDArray[np.intp]) -> NDArray[Any]:
+def _step(decoder: Decoder, records: Records | None, symbols: NDArray[np.intp]) -> NDArray[Any]:
     """A step, behind a separator with a zero state."""
     if records is not None and (begun := records.begun(symbols)).any():
-        stepper.forget(begun)
-    return stepper.step(symbols)
+        decoder.reset_state(begun)
+    return decoder.step(symbols)
 
 
 class Sampler:
@@ -173,7 +173,7 @@ class Sampler:
 
     So stream k is, to the letter, what one stream with that seed alone would be. Without a prime, the first
     symbol is drawn uniformly, as the original does. On the CPU the compiled kernels advance all streams; without
-    them `stepping.Block`s do, in several threads, where NumPy's products can be kept to one thread each.
+    them `inference.Batch`s do, in several threads, where NumPy's products can be kept to one thread each.
     `separator`: the symbols behind which the state is zeroed, as it was in training; `large`: whether it is worth
     waiting for a compiler.
     """
@@ -194,18 +194,18 @@ class Sampler:
         if seed < 0:
             raise UsageError(f"a seed of {seed}: give 0 or more")
         logits: NDArray[Any] = np.zeros((1, model.config.vocabulary_size))
-        first: Stepper
-        steppers: Sequence[Stepper]
+        first: Decoder
+        decoders: Sequence[Decoder]
         sizes, threads = [count], 1
         if model.decoder.weight.device.type != "cpu":
-            first, steppers = ModelStepper(model, 1), [ModelStepper(model, count)]
+            first, decoders = ModelDecoder(model, 1), [ModelDecoder(model, count)]
         elif (compiled := compiled_network(model, wait=large)) is not None:
-            first, steppers = CompiledStreams(compiled, 1), [CompiledStreams(compiled, count, allowed_cpus())]
+            first, decoders = CompiledStreams(compiled, 1), [CompiledStreams(compiled, count, allowed_cpus())]
         else:
             network = prepare(model)
             threads = _threads(count)
-            sizes = _block_sizes(count, threads)
-            first, steppers = Block(network, BLOCKS[0]), [_block(network, size) for size in sizes]
+            sizes = _batch_sizes(count, threads)
+            first, decoders = Batch(network, BATCH_SIZES[0]), [_batch(network, size) for size in sizes]
         if separator is not None and not separator.size:
             separator = None
         before = None if separator is None else Records(separator, first.streams)
@@ -213,13 +213,13 @@ class Sampler:
             for symbol in prime.tolist():
                 logits = _step(first, before, np.full(first.streams, symbol, np.intp))
         self._groups: list[_Streams] = []
-        for stepper, size in zip(steppers, sizes, strict=True):
-            stepper.spread(first)
+        for decoder, size in zip(decoders, sizes, strict=True):
+            decoder.broadcast_state(first)
             records = None
             if before is not None:
-                records = Records(before.separator, stepper.streams)
-                records.spread(before)
-            self._groups.append(_Streams(stepper, choice, list(range(seed, seed + size)), logits, records))
+                records = Records(before.separator, decoder.streams)
+                records.broadcast_state(before)
+            self._groups.append(_Streams(decoder, choice, list(range(seed, seed + size)), logits, records))
             seed += size
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._groups) > 1 else None
 
@@ -251,14 +251,14 @@ def _threads(count: int) -> int:
     return max(1, min(allowed_cpus(), count // _FEWEST_STREAMS_A_THREAD))
 
 
-def _block_sizes(count: int, threads: int) -> list[int]:
-    """How many streams go into each block: evenly, no more than the largest block has."""
-    blocks = max(-(-count // BLOCKS[-1]), threads)
-    return [count // blocks + (number < count % blocks) for number in range(blocks)]
+def _batch_sizes(count: int, threads: int) -> list[int]:
+    """How many streams go into each batch: evenly, no more than the largest one has."""
+    batches = max(-(-count // BATCH_SIZES[-1]), threads)
+    return [count // batches + (number < count % batches) for number in range(batches)]
 
 
-def _block(network: Network, streams: int) -> Block:
-    return Block(network, next(size for size in BLOCKS if size >= streams))
+def _batch(network: Network, streams: int) -> Batch:
+    return Batch(network, next(size for size in BATCH_SIZES if size >= streams))
 
 
 def encode_prime(

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.errors import CheckpointError
+from charrnn.network.kernels.update import ADAM, RMSPROP, CompiledStep, Update
 from charrnn.options.table import Options
+
+Norms = tuple[float, float]
+"""Euclidean, of the gradients and of the values."""
 
 
 class FlatParameters:
@@ -38,7 +42,7 @@ class FlatParameters:
             parameter.grad = self.gradients[start:end].view_as(parameter)
             start = end
 
-    def norms(self) -> tuple[float, float]:
+    def norms(self) -> Norms:
         """The Euclidean norms of the gradients and of the values."""
         return float(self.gradients.norm()), float(self.values.norm())
 
@@ -53,66 +57,122 @@ def clip_gradients(gradients: Tensor, limit: float, by: str) -> None:
         gradients.mul_((limit / (gradients.norm() + 1e-6)).clamp(max=1.0))
 
 
-class RMSprop:
-    """m = a·m + (1 - a)·g²;  x -= rate·g / (sqrt(m) + 1e-8), as the original's optim.rmsprop. All [N]."""
+class Optimiser:
+    """Steps of a network's flat parameters along its gradients.
 
-    def __init__(self, flat: FlatParameters, *, alpha: float) -> None:
+    compiled: takes the same steps faster, where there are compiled kernels for where the parameters are.
+    """
+
+    method: int
+
+    def __init__(self, flat: FlatParameters, compiled: CompiledStep | None = None) -> None:
         self.flat = flat
-        self.alpha = alpha
         self.square = torch.zeros_like(flat.values)
-        self._scratch = torch.empty_like(flat.values)
+        self._compiled = compiled
+        self._scratch = torch.empty(0) if compiled else torch.empty_like(flat.values)
 
-    def step(self, rate: float) -> None:
-        """One step along the gradients."""
-        gradients = self.flat.gradients
-        self.square.mul_(self.alpha).addcmul_(gradients, gradients, value=1 - self.alpha)
-        torch.sqrt(self.square, out=self._scratch).add_(1e-8)
-        self.flat.values.addcdiv_(gradients, self._scratch, value=-rate)
+    def step(self, rate: float, limit: float = 0.0, by: str = "value", *, norms: bool = False) -> Norms | None:
+        """One step along the gradients, bounded as by `clip_gradients`; the norms after it, where they are wanted."""
+        if self._compiled is not None:
+            tensors = {"values": self.flat.values, "gradients": self.flat.gradients, **self._tensors()}
+            return self._compiled(self._update(rate), tensors, limit, by)
+        clip_gradients(self.flat.gradients, limit, by)
+        self._step(rate)
+        return self.flat.norms() if norms else None
 
     def state(self) -> dict[str, Tensor]:
         """Its state by name: the tensors themselves, to be copied out of or into."""
         return {"square": self.square}
 
+    def _step(self, rate: float) -> None:
+        raise NotImplementedError
 
-class Adam:
+    def _update(self, rate: float) -> Update:
+        """The same step as the compiled kernels take it."""
+        raise NotImplementedError
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"square": self.square}
+
+
+class RMSprop(Optimiser):
+    """m = a·m + (1 - a)·g²;  x -= rate·g / (sqrt(m) + 1e-8), as the original's optim.rmsprop. All [N]."""
+
+    def __init__(self, flat: FlatParameters, *, alpha: float, compiled: CompiledStep | None = None) -> None:
+        super().__init__(flat, compiled)
+        self.alpha = alpha
+
+    def _step(self, rate: float) -> None:
+        gradients = self.flat.gradients
+        self.square.mul_(self.alpha).addcmul_(gradients, gradients, value=1 - self.alpha)
+        torch.sqrt(self.square, out=self._scratch).add_(1e-8)
+        self.flat.values.addcdiv_(gradients, self._scratch, value=-rate)
+
+    def _update(self, rate: float) -> Update:
+        return Update(method=RMSPROP, kept=self.alpha, new=1 - self.alpha, rate=-rate)
+
+
+class Adam(Optimiser):
     """Adam with bias correction (Kingma & Ba 2015); with decay, AdamW (Loshchilov & Hutter 2019). All [N]."""
 
-    def __init__(self, flat: FlatParameters, *, beta1: float, beta2: float, decay: float = 0.0) -> None:
-        self.flat = flat
+    def __init__(
+        self,
+        flat: FlatParameters,
+        *,
+        beta1: float,
+        beta2: float,
+        decay: float = 0.0,
+        compiled: CompiledStep | None = None,
+    ) -> None:
+        super().__init__(flat, compiled)
         self.beta1, self.beta2, self.decay = beta1, beta2, decay
         self.mean = torch.zeros_like(flat.values)
-        self.square = torch.zeros_like(flat.values)
         # In float64: a float32 stops counting at 2^24. On the CPU, so that reading it waits for nothing.
         self.steps = torch.zeros(1, dtype=torch.float64)
-        self._scratch = torch.empty_like(flat.values)
 
-    def step(self, rate: float) -> None:
-        """One step along the gradients."""
+    def _step(self, rate: float) -> None:
         gradients, values = self.flat.gradients, self.flat.values
-        self.steps += 1
-        count = float(self.steps)
+        root, divisor = self._corrections()
         if self.decay:
             torch.mul(values, self.flat.decayed, out=self._scratch)
             values.add_(self._scratch, alpha=-rate * self.decay)
         self.mean.lerp_(gradients, 1 - self.beta1)
         self.square.mul_(self.beta2).addcmul_(gradients, gradients, value=1 - self.beta2)
-        torch.sqrt(self.square, out=self._scratch).div_(math.sqrt(1 - self.beta2**count)).add_(1e-8)
-        values.addcdiv_(self.mean, self._scratch, value=-rate / (1 - self.beta1**count))
+        torch.sqrt(self.square, out=self._scratch).div_(root).add_(1e-8)
+        values.addcdiv_(self.mean, self._scratch, value=-rate / divisor)
+
+    def _update(self, rate: float) -> Update:
+        root, divisor = self._corrections()
+        return Update(
+            method=ADAM,
+            kept=self.beta2,
+            new=1 - self.beta2,
+            mean_new=1 - self.beta1,
+            root=root,
+            rate=-rate / divisor,
+            decay=-rate * self.decay,
+        )
+
+    def _corrections(self) -> tuple[float, float]:
+        """What a step divides by, because both means begin at zero: of the squares' root, and of the mean."""
+        self.steps += 1
+        count = float(self.steps)
+        return math.sqrt(1 - self.beta2**count), 1 - self.beta1**count
 
     def state(self) -> dict[str, Tensor]:
         """Its state by name: the tensors themselves, to be copied out of or into."""
         return {"mean": self.mean, "square": self.square, "steps": self.steps}
 
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"square": self.square, "mean": self.mean, "decayed": self.flat.decayed}
 
-Optimiser = RMSprop | Adam
 
-
-def make_optimiser(options: Options, flat: FlatParameters) -> Optimiser:
+def make_optimiser(options: Options, flat: FlatParameters, compiled: CompiledStep | None = None) -> Optimiser:
     """The optimiser that the options name."""
     if options.optimizer == "rmsprop":
-        return RMSprop(flat, alpha=options.decay_rate)
+        return RMSprop(flat, alpha=options.decay_rate, compiled=compiled)
     decay = options.weight_decay if options.optimizer == "adamw" else 0.0
-    return Adam(flat, beta1=options.beta1, beta2=options.beta2, decay=decay)
+    return Adam(flat, beta1=options.beta1, beta2=options.beta2, decay=decay, compiled=compiled)
 
 
 def restore_state(optimiser: Optimiser, saved: dict[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageErr
 from charrnn.network import autotune
 from charrnn.network.device import resolve_device
 from charrnn.network.initialisation import initialise
-from charrnn.network.kernels import CompileError, make_stack
+from charrnn.network.kernels import CompileError, compiled_step, make_stack
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.resumed import changed_options
 from charrnn.options.table import Options
@@ -77,9 +77,9 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
 def _shape(config: ModelConfig) -> dict[str, Any]:
     """A network's shape as options."""
     return {
-        "model": config.cell, "rnn_size": config.size, "num_layers": config.layers,
-        "embedding_size": config.embedding, "batchnorm": config.batchnorm, "gru_reset": config.reset,
-        "hidden_bias": config.hidden_bias,
+        "model": config.cell, "rnn_size": config.hidden_size, "num_layers": config.num_layers,
+        "embedding_size": config.embedding_dim, "batchnorm": config.batchnorm,
+        "gru_reset": "after" if config.reset_after else "before", "hidden_bias": config.hidden_bias,
     }  # fmt: skip
 
 
@@ -204,11 +204,11 @@ def _config(options: Options, symbols: int) -> ModelConfig:
     return ModelConfig(
         vocabulary_size=symbols,
         cell=options.model,
-        size=options.rnn_size,
-        layers=options.num_layers,
-        embedding=options.embedding_size,
+        hidden_size=options.rnn_size,
+        num_layers=options.num_layers,
+        embedding_dim=options.embedding_size,
         batchnorm=options.batchnorm,
-        reset=options.gru_reset,
+        reset_after=options.gru_reset == "after",
         hidden_bias=options.hidden_bias,
         **_regularisation(options),
     )
@@ -218,7 +218,7 @@ def _regularisation(options: Options) -> dict[str, Any]:
     """What of a network's description is in force in training only."""
     return {
         "dropout": options.dropout,
-        "locked": options.locked_dropout,
+        "locked_dropout": options.locked_dropout,
         "weight_dropout": options.weight_dropout,
     }
 
@@ -303,7 +303,7 @@ def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: 
         splits=splits,
         model=model,
         flat=flat,
-        optimiser=make_optimiser(options, flat),
+        optimiser=make_optimiser(options, flat, compiled_step(flat.values, execution.threads)),
         execution=execution,
         rate=make_schedule(options, per_epoch=per_epoch, total=total),
         total=total,

@@ -11,7 +11,6 @@ from charrnn.checkpoints import checkpoint as checkpoints
 from charrnn.checkpoints import folder
 from charrnn.errors import TrainingError
 from charrnn.evaluation import evaluate
-from charrnn.training.optimisation import clip_gradients
 
 if TYPE_CHECKING:
     from charrnn.checkpoints.checkpoint import Checkpoint
@@ -67,10 +66,9 @@ def take_step(run: "Run", *, norms: bool) -> tuple[float, float, tuple[float, fl
     value = float(loss.detach())
     if diverged(run, value):
         return value, rate, None
-    clip_gradients(run.flat.gradients, run.options.grad_clip, run.options.clip_by)
-    run.optimiser.step(rate)
+    measured = run.optimiser.step(rate, run.options.grad_clip, run.options.clip_by, norms=norms)
     run.state = tuple(part.detach() for part in state)
-    return value, rate, run.flat.norms() if norms else None
+    return value, rate, measured
 
 
 def diverged(run: "Run", loss: float) -> bool:

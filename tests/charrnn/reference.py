@@ -20,12 +20,12 @@ def lstm(x: Array, h: Array, c: Array, p: dict[str, Array]) -> tuple[Array, Arra
     return sigmoid(o) * np.tanh(c), c
 
 
-def gru(x: Array, h: Array, p: dict[str, Array], reset: str) -> Array:
+def gru(x: Array, h: Array, p: dict[str, Array], reset_after: bool) -> Array:
     n = h.size
     from_input = p["W"] @ x + p["b"]
     r = sigmoid(from_input[:n] + p["U"][:n] @ h + p["d"][:n])
     z = sigmoid(from_input[n : 2 * n] + p["U"][n : 2 * n] @ h + p["d"][n : 2 * n])
-    if reset == "before":
+    if not reset_after:
         candidate = np.tanh(from_input[2 * n :] + p["U"][2 * n :] @ (r * h) + p["d"][2 * n :])
     else:
         candidate = np.tanh(from_input[2 * n :] + r * (p["U"][2 * n :] @ h + p["d"][2 * n :]))
@@ -41,7 +41,7 @@ def logits(
     tokens: list[int],
     *,
     cell: str,
-    reset: str = "before",
+    reset_after: bool = False,
     layers: int,
     size: int,
     symbols: int,
@@ -66,7 +66,7 @@ def logits(
             if cell == "lstm":
                 h[layer], c[layer] = lstm(x, h[layer], c[layer], p)
             elif cell == "gru":
-                h[layer] = gru(x, h[layer], p, reset)
+                h[layer] = gru(x, h[layer], p, reset_after)
             else:
                 h[layer] = rnn(x, h[layer], p)
             x = h[layer]

@@ -13,7 +13,7 @@ from charrnn.network import autotune
 from charrnn.network.autotune import Choice, Measurement, Shape, Timing, choose, fastest, load_cached, save_cached
 from charrnn.network.model import ModelConfig
 
-CONFIG = ModelConfig(5, size=8, layers=1)
+CONFIG = ModelConfig(5, hidden_size=8, num_layers=1)
 SHAPE = Shape(CONFIG, 2, 3)
 
 
@@ -188,12 +188,14 @@ def test_shapes_that_differ_in_speed_have_names_of_their_own() -> None:
     configs = [
         CONFIG,
         ModelConfig(5, "gru", 8, 1),
-        ModelConfig(5, "gru", 8, 1, reset="after"),
+        ModelConfig(5, "gru", 8, 1, reset_after=True),
         ModelConfig(5, "rnn", 8, 1),
-        ModelConfig(5, size=8, layers=1, dropout=0.5),
-        ModelConfig(5, size=8, layers=1, embedding=4),
-        ModelConfig(5, size=8, layers=1, batchnorm=True),
-        ModelConfig(6, size=8, layers=1),
+        ModelConfig(5, hidden_size=8, num_layers=1, dropout=0.5),
+        ModelConfig(5, hidden_size=8, num_layers=1, dropout=0.5, locked_dropout=True),
+        ModelConfig(5, hidden_size=8, num_layers=1, weight_dropout=0.5),
+        ModelConfig(5, hidden_size=8, num_layers=1, embedding_dim=4),
+        ModelConfig(5, hidden_size=8, num_layers=1, batchnorm=True),
+        ModelConfig(6, hidden_size=8, num_layers=1),
     ]
     names = {Shape(config, batch, steps).name for config in configs for batch in (1, 2) for steps in (3, 4)}
     assert len(names) == 4 * len(configs)
@@ -201,7 +203,9 @@ def test_shapes_that_differ_in_speed_have_names_of_their_own() -> None:
 
 def test_measuring_leaves_no_trace() -> None:
     threads, random = torch.get_num_threads(), torch.get_rng_state()
-    taken = Measurement()(Shape(ModelConfig(5, size=8, layers=1, dropout=0.5), 2, 3), Choice("pytorch", "fp32", 1))
+    taken = Measurement()(
+        Shape(ModelConfig(5, hidden_size=8, num_layers=1, dropout=0.5), 2, 3), Choice("pytorch", "fp32", 1)
+    )
     assert 0 < taken.wall < float("inf")
     assert taken.cpu >= 0
     assert torch.get_num_threads() == threads
@@ -219,7 +223,7 @@ def test_a_kernel_that_fails_is_infinitely_slow(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("batchnorm", [False, True])
 def test_a_network_that_can_be_trained_here_is_possible(batchnorm: bool) -> None:
     """Batch normalisation takes no batch of a single character: such a run could not be resumed."""
-    config = ModelConfig(5, size=8, layers=1, batchnorm=batchnorm)
+    config = ModelConfig(5, hidden_size=8, num_layers=1, batchnorm=batchnorm)
     assert autotune.possible(config, Choice("pytorch", "fp32", 1))
 
 

@@ -160,7 +160,7 @@ def test_thread_counts_take_turns() -> None:
         calls.append(choice.threads)
         return Timing(10.0 / choice.threads, 1.0)
 
-    shape = Shape(ModelConfig(5, size=8), 2, 3)
+    shape = Shape(ModelConfig(5, hidden_size=8), 2, 3)
     timings = time_threads(shape, Choice("pytorch", "fp32", 2), [1, 2], load=0, windows=3, measure=measure)
     assert calls == [1, 2] * 3
     assert [(timing.threads, timing.idle.median, timing.loaded) for timing in timings] == [
@@ -180,7 +180,7 @@ def test_threads_are_measured_and_kept_for_train(corpus: Path, monkeypatch: pyte
     def never(*_: object) -> Timing:
         raise AssertionError("measured again")
 
-    taken = autotune.choose(ModelConfig(65, size=8, layers=1), batch=4, steps=10, measure=never)
+    taken = autotune.choose(ModelConfig(65, hidden_size=8, num_layers=1), batch=4, steps=10, measure=never)
     assert taken == Choice(**told["choice"])
 
 

@@ -72,7 +72,7 @@ def test_every_shape_computes_what_the_original_does(
         logits, _ = imported.model()(torch.tensor([tokens]))
     tolerance = 1e-12 if dtype == "<f8" else 1e-5
     np.testing.assert_allclose(logits[0].numpy(), original.expected_logits(tokens), rtol=0, atol=tolerance)
-    assert (imported.config.cell, imported.config.layers, imported.config.size) == (cell, layers, 7)
+    assert (imported.config.cell, imported.config.num_layers, imported.config.hidden_size) == (cell, layers, 7)
     assert imported.config.dropout == dropout
     assert imported.dtype == ("float64" if dtype == "<f8" else "float32")
 

@@ -29,7 +29,7 @@ FILES = ("checkpoint.json", "model.safetensors", "training.safetensors")
 
 
 def made(*, seed: int = 1, iteration: int = 3, size: int = 4) -> Checkpoint:
-    model = CharRNN(ModelConfig(3, size=size, layers=1))
+    model = CharRNN(ModelConfig(3, hidden_size=size, num_layers=1))
     initialise(model, "char-rnn", torch.Generator().manual_seed(seed))
     return Checkpoint(
         config=model.config,
@@ -244,7 +244,7 @@ class TestFullDisk:
             # And the one of the same name is as it was, too.
             with pytest.raises(DiskError):
                 save(first, made(size=200))
-            assert load(first).config.size == 4
+            assert load(first).config.hidden_size == 4
         finally:
             subprocess.run(["umount", str(folder)], check=True)
 

@@ -8,9 +8,9 @@ from charrnn.network.initialisation import initialise
 from charrnn.network.kernels import make_stack, why_not_compiled
 from charrnn.network.model import CharRNN, ModelConfig, State, weight_mask
 
-CONFIG = ModelConfig(11, size=64, layers=3, dropout=0.5, locked=True)
-PLAIN = ModelConfig(11, size=48, layers=2)
-WEIGHTS = ModelConfig(11, size=48, layers=2, weight_dropout=0.4)
+CONFIG = ModelConfig(11, hidden_size=64, num_layers=3, dropout=0.5, locked_dropout=True)
+PLAIN = ModelConfig(11, hidden_size=48, num_layers=2)
+WEIGHTS = ModelConfig(11, hidden_size=48, num_layers=2, weight_dropout=0.4)
 
 
 @pytest.fixture(params=["reference", "pytorch", "compiled"])
@@ -51,7 +51,7 @@ def test_the_next_window_has_other_masks(kernel: str) -> None:
 
 def test_nothing_is_dropped_in_evaluation(kernel: str) -> None:
     tokens = torch.randint(11, (3, 7), generator=torch.Generator().manual_seed(1))
-    plain = ModelConfig(11, size=64, layers=3)
+    plain = ModelConfig(11, hidden_size=64, num_layers=3)
     found, expected = (outputs(network(kernel, config).eval(), tokens) for config in (CONFIG, plain))
     assert torch.equal(found[0], expected[0])
 
@@ -84,7 +84,7 @@ def test_the_compiled_kernels_gradients_hold_with_their_masks() -> None:
     """Finite differences of the loss, the masks being the same for the same seed."""
     if reason := why_not_compiled():
         pytest.skip(reason)
-    model = network("compiled", ModelConfig(5, size=32, layers=2, dropout=0.4, locked=True)).train()
+    model = network("compiled", ModelConfig(5, hidden_size=32, num_layers=2, dropout=0.4, locked_dropout=True)).train()
     tokens = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(1))
 
     def loss() -> Tensor:

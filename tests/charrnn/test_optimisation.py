@@ -1,6 +1,7 @@
 """Steps against PyTorch's own optimisers, schedules against the originals' loops, bounds."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from charrnn.errors import CheckpointError
 from charrnn.network.initialisation import initialise
+from charrnn.network.kernels import compiled_step, why_not_compiled
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.recipes import resolve
 from charrnn.training.optimisation import (
@@ -20,7 +22,7 @@ from charrnn.training.optimisation import (
 
 
 def twins() -> tuple[CharRNN, CharRNN]:
-    one, two = CharRNN(ModelConfig(5, size=4)).double(), CharRNN(ModelConfig(5, size=4)).double()
+    one, two = CharRNN(ModelConfig(5, hidden_size=4)).double(), CharRNN(ModelConfig(5, hidden_size=4)).double()
     initialise(one, "char-rnn")
     two.load_state_dict(one.state_dict())
     return one, two
@@ -55,6 +57,41 @@ def test_steps_are_those_of_torch(given: dict[str, Any], theirs: Any) -> None:
         other.step()
     for mine, reference in zip(one.parameters(), two.parameters(), strict=True):
         assert (mine - reference).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("bound", [(0.0, "value"), (0.5, "value"), (0.7, "norm"), (1e6, "norm")], ids=str)
+@pytest.mark.parametrize("size", [4, 33, 140])
+@pytest.mark.parametrize(
+    "given", [{}, {"optimizer": "adam", "beta1": 0.4}, {"optimizer": "adamw", "weight_decay": 0.1}], ids=str
+)
+def test_compiled_steps_are_the_same(given: dict[str, Any], size: int, bound: tuple[float, str]) -> None:
+    """But for the last bit of a square root; a norm is summed in another order. Whatever the number of threads."""
+    if why_not_compiled():
+        pytest.skip(str(why_not_compiled()))
+    models = [CharRNN(ModelConfig(5, hidden_size=size)) for _ in range(3)]
+    initialise(models[0], "char-rnn")
+    for model in models[1:]:
+        model.load_state_dict(models[0].state_dict())
+    flats = [FlatParameters(model) for model in models]
+    options = resolve(given)
+    plain, alone, shared = (
+        make_optimiser(options, flat, compiled_step(flat.values, threads) if threads else None)
+        for flat, threads in zip(flats, (0, 1, 3), strict=True)
+    )
+    for seed in range(5):
+        gradient = torch.randn(flats[0].values.shape, generator=torch.Generator().manual_seed(seed))
+        for flat in flats:
+            flat.gradients.copy_(gradient)
+        norms = [one.step(2e-3, *bound, norms=True) for one in (plain, alone, shared)]
+        assert norms[1] == norms[2]
+        assert norms[1] == pytest.approx(norms[0], rel=1e-5)
+        exact = torch.equal if bound[1] == "value" else partial(torch.allclose, rtol=1e-5)
+        assert exact(flats[0].gradients, flats[1].gradients)
+        for name, tensor in plain.state().items():
+            assert exact(tensor, alone.state()[name])
+        assert (flats[0].values - flats[1].values).abs().max() < 1e-6
+        assert torch.equal(flats[1].values, flats[2].values)
+    assert all(torch.equal(a, b) for a, b in zip(alone.state().values(), shared.state().values(), strict=True))
 
 
 def test_flat_parameters_are_views() -> None:
@@ -152,7 +189,7 @@ class TestSchedules:
         assert {rate(i) for i in range(1, 10)} == {2e-3}
 
 
-def test_memory_of_another_optimiser_is_refused() -> None:
+def test_the_state_of_another_optimiser_is_refused() -> None:
     model, _ = twins()
     flat = FlatParameters(model)
     adam = make_optimiser(resolve({"optimizer": "adam"}), flat)

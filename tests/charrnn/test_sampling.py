@@ -12,21 +12,21 @@ import torch
 from charrnn.checkpoints.checkpoint import Checkpoint
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.network import inference as stepping
+from charrnn.network import inference
 from charrnn.network.blas import one_thread
-from charrnn.network.inference import BLOCKS, Block, ModelStepper, Network, prepare, rounds_alike
+from charrnn.network.inference import BATCH_SIZES, Batch, ModelDecoder, Network, prepare, rounds_alike
 from charrnn.network.kernels import why_not_compiled
 from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.sampling.generation import Sampler, SamplingConfig, encode_prime, generate, sample
 
 SHAPES = [
-    {"cell": "lstm", "layers": 1, "size": 32},
-    {"cell": "lstm", "layers": 3, "size": 50, "embedding": 9, "batchnorm": True, "hidden_bias": False},
-    {"cell": "lstm", "layers": 2, "size": 400},
-    {"cell": "gru", "layers": 2, "size": 33, "reset": "before"},
-    {"cell": "gru", "layers": 3, "size": 21, "reset": "after", "embedding": 5, "batchnorm": True},
-    {"cell": "rnn", "layers": 1, "size": 21},
-    {"cell": "rnn", "layers": 3, "size": 40, "batchnorm": True},
+    {"cell": "lstm", "num_layers": 1, "hidden_size": 32},
+    {"cell": "lstm", "num_layers": 3, "hidden_size": 50, "embedding_dim": 9, "batchnorm": True, "hidden_bias": False},
+    {"cell": "lstm", "num_layers": 2, "hidden_size": 400},
+    {"cell": "gru", "num_layers": 2, "hidden_size": 33},
+    {"cell": "gru", "num_layers": 3, "hidden_size": 21, "reset_after": True, "embedding_dim": 5, "batchnorm": True},
+    {"cell": "rnn", "num_layers": 1, "hidden_size": 21},
+    {"cell": "rnn", "num_layers": 3, "hidden_size": 40, "batchnorm": True},
 ]
 
 
@@ -52,32 +52,32 @@ def vocabulary(symbols: int = 21) -> Vocabulary:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_stepping_equals_the_model(shape: dict[str, object]) -> None:
+def test_inference_equals_the_model(shape: dict[str, object]) -> None:
     """In float64, to 1e-11: only then are the two the same formulas and not merely alike."""
     model = network(shape, torch.float64)
-    block, reference = Block(prepare(model), 4), ModelStepper(model, 4)
-    assert block.network.dtype == np.float64
+    batch, reference = Batch(prepare(model), 4), ModelDecoder(model, 4)
+    assert batch.network.dtype == np.float64
     random = np.random.default_rng(2)
     for number in range(40):
         if number % 10 == 9:
-            for stepper in (block, reference):
-                stepper.forget(np.array([number == 9, False, True, False]))
+            for decoder in (batch, reference):
+                decoder.reset_state(np.array([number == 9, False, True, False]))
         symbols = random.integers(21, size=4)
-        np.testing.assert_allclose(block.step(symbols), reference.step(symbols), rtol=0, atol=1e-11)
+        np.testing.assert_allclose(batch.step(symbols), reference.step(symbols), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_network_in_float32_is_stepped_in_float32_or_better(shape: dict[str, object]) -> None:
+def test_a_network_in_float32_is_run_in_float32_or_better(shape: dict[str, object]) -> None:
     model = network(shape)
     prepared = prepare(model)
     with one_thread():
         alike = rounds_alike(Network(model.config, arrays(model), np.float32))
     assert prepared.dtype == (np.float32 if alike else np.float64)
-    reference = ModelStepper(model, 2)
-    block = Block(prepared, 2)
+    reference = ModelDecoder(model, 2)
+    batch = Batch(prepared, 2)
     for symbol in range(20):
         symbols = np.full(2, symbol)
-        np.testing.assert_allclose(block.step(symbols), reference.step(symbols), rtol=0, atol=1e-3)
+        np.testing.assert_allclose(batch.step(symbols), reference.step(symbols), rtol=0, atol=1e-3)
 
 
 @pytest.fixture(params=["compiled", "numpy"])
@@ -149,7 +149,7 @@ def by_hand(model: CharRNN, choice: SamplingConfig, seed: int, length: int, prim
 @pytest.mark.parametrize("choice", [SamplingConfig(temperature=0.5), SamplingConfig(top_k=2)])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_a_record_begins_with_a_zero_state_as_in_training(cell: str, choice: SamplingConfig, way: str) -> None:
-    model = CharRNN(ModelConfig(vocabulary_size=2, cell=cell, size=32, layers=2)).eval()
+    model = CharRNN(ModelConfig(vocabulary_size=2, cell=cell, hidden_size=32, num_layers=2)).eval()
     for parameter in model.parameters():
         parameter.data.uniform_(-0.6, 0.6, generator=torch.Generator().manual_seed(parameter.numel()))
     settings = {"length": 120, "prime": "aabb", "choice": choice, "reset_state_on": SEPARATOR}
@@ -196,10 +196,10 @@ def test_the_compiled_way_writes_numpy_s_text(
 
 
 @pytest.mark.usefixtures("numpy_s_way")
-def test_where_blocks_round_differently_float64_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_batches_round_differently_float64_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(SHAPES[0])
     expected = text_of(model, length=200, seed=3, choice=SamplingConfig(argmax=True))
-    monkeypatch.setattr(stepping, "rounds_alike", lambda network: False)
+    monkeypatch.setattr(inference, "rounds_alike", lambda network: False)
     assert prepare(model).dtype == np.float64
     assert text_of(model, length=200, seed=3, choice=SamplingConfig(argmax=True)) == expected
     many = text_of(model, count=40, length=200, seed=3)
@@ -209,15 +209,15 @@ def test_where_blocks_round_differently_float64_is_taken(monkeypatch: pytest.Mon
 def test_rounding_that_differs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(SHAPES[0])
     prepared = Network(model.config, arrays(model), np.float64)
-    true_step = Block.step
+    true_step = Batch.step
 
-    def step(self: Block, symbols: np.ndarray) -> np.ndarray:
+    def step(self: Batch, symbols: np.ndarray) -> np.ndarray:
         logits = true_step(self, symbols)
-        if self.streams == BLOCKS[2]:
+        if self.streams == BATCH_SIZES[2]:
             logits[1, 3] = np.nextafter(logits[1, 3], np.inf)
         return logits
 
-    monkeypatch.setattr(Block, "step", step)
+    monkeypatch.setattr(Batch, "step", step)
     assert not rounds_alike(prepared)
 
 

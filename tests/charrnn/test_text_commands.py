@@ -27,7 +27,7 @@ SYMBOLS = "\n ,.abcdefgh"
 
 def saved(path: Path, *, kind: str = "characters", symbols: str = SYMBOLS, **options: Any) -> Path:
     """A checkpoint with random weights."""
-    model = CharRNN(ModelConfig(vocabulary_size=len(symbols), size=16, layers=2))
+    model = CharRNN(ModelConfig(vocabulary_size=len(symbols), hidden_size=16, num_layers=2))
     random = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -34,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def network(path: str, **changes: Any) -> Path:
     """An imported network: no training state."""
-    model = CharRNN(ModelConfig(3, size=4))
+    model = CharRNN(ModelConfig(3, hidden_size=4))
     values = {name: torch.zeros(tensor.shape) for name, tensor in model.tensors().items()}
     made = Checkpoint(model.config, Vocabulary("characters", ("a", "b", "c")), values, **changes)
     return save(Path(path), made)
@@ -159,7 +159,7 @@ def test_a_torch_rnn_users_command_line() -> None:
     (saved,) = Path("cv").glob("lm_checkpoint_*")
     made = load(saved)
     assert made.config.batchnorm
-    assert made.config.embedding == 8
+    assert made.config.embedding_dim == 8
     rows = [json.loads(line) for line in Path("cv/metrics.jsonl").read_text().splitlines()]
     assert all(row["forward_backward_seconds"] > 0 and row["peak_memory_bytes"] > 0 for row in rows)
 

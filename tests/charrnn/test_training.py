@@ -246,7 +246,7 @@ class TestBeginningFromANetwork:
         first = charrnn.train(corpus, model="gru", checkpoint_dir=tmp_path / "a", **SMALL)
         options = {**SMALL, "rnn_size": 99, "learning_rate": 0.0}
         second = charrnn.train(corpus, init_from=first.checkpoint, checkpoint_dir=tmp_path / "b", **options)
-        assert (second.model.config.cell, second.model.config.size) == ("gru", 12)
+        assert (second.model.config.cell, second.model.config.hidden_size) == ("gru", 12)
         assert same_parameters(first.checkpoint, second.checkpoint)
         assert second.history[-1]["iteration"] == 20
 
@@ -592,7 +592,7 @@ class TestTheFolder:
         assert one is not None
         assert other is not None
         assert other.name == f"{one.name}-2"
-        assert load(one).config.size == SMALL["rnn_size"]
+        assert load(one).config.hidden_size == SMALL["rnn_size"]
         again = charrnn.train(resume=one, should_stop=_after(0))
         assert again.checkpoint == one
 

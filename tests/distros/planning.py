@@ -48,9 +48,7 @@ def facts(case: dict[str, Any]) -> Facts:
         virt=given.get("virt", "vm:Amazon EC2"),
         memory=Memory(given.get("memory", 3900), None, given.get("swap", 0), given.get("limit")),
         disk_free_mib=given.get("disk", _DISK_MIB),
-        gpus=tuple(
-            Gpu(f"0000:00:{number:02}.0", device, "0x030200") for number, device in enumerate(given.get("gpus", []))
-        ),
+        gpus=tuple(Gpu(f"0000:00:{number:02}.0", device) for number, device in enumerate(given.get("gpus", []))),
         driver=Driver(given["driver"], "/sys/module/nvidia/version") if "driver" in given else None,
     )
 

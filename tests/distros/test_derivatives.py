@@ -67,7 +67,7 @@ def capture(root: Path, name: str) -> OsRelease:
 def host(machine: OsRelease, match: Match) -> Facts:
     """Return a host of that os-release with a GPU that has no driver."""
     kind = {"apt": "apt", "dnf": "dnf4", "zypper": "zypper"}[match.release.manager]
-    gpus = (Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),)
+    gpus = (Gpu("0000:00:1e.0", "0x1eb8"),)
     return Facts(machine, kernel="6.1.0-1", glibc="2.35", managers={kind: MANAGERS[kind]}, gpus=gpus)
 
 

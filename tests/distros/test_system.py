@@ -217,8 +217,8 @@ def test_gpus_are_nvidias_display_controllers(tmp_path: Path) -> None:
     device(tmp_path, "0000:00:03.0", "0x1d0f", "0x030000")  # Amazon's own display
 
     assert gpu.gpus(tmp_path) == (
-        Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),
-        Gpu("0000:00:1f.0", "0x2237", "0x030000"),
+        Gpu("0000:00:1e.0", "0x1eb8"),
+        Gpu("0000:00:1f.0", "0x2237"),
     )
 
 
@@ -253,7 +253,7 @@ def test_no_driver(tmp_path: Path) -> None:
     assert gpu.driver(tmp_path) is None
 
 
-T4, V100 = Gpu("a", "0x1eb8", "0x030200"), Gpu("b", "0x1db1", "0x030200")
+T4, V100 = Gpu("a", "0x1eb8"), Gpu("b", "0x1db1")
 
 
 @pytest.mark.parametrize(

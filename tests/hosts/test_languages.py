@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bootstrap import resources
-from bootstrap.hosts import session as sessions
+from bootstrap.hosts import sessions
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.jobs import Job
+from bootstrap.hosts.detached import Detached
 from bootstrap.hosts.ssh import SSHHost
 from tests.hosts import driving
 
@@ -152,20 +152,19 @@ def test_what_runs_over_ssh_speaks_english_in_utf_8(host: MakeHost, ssh_key: Pat
     )
     try:
         direct = connection.run(["apt-get", "install", "-s", "no-such-package"])
-        job = Job(connection, ".charrnn-bootstrap/language")
-        job.start("apt-get install -s no-such-package; printf 'ä' | wc -m")
-        steps = job.wait(60)
+        home = PurePosixPath("/home") / there.user
+        job = Detached(connection, home / ".charrnn-bootstrap" / "language")
+        job.start(["sh", "-c", "apt-get install -s no-such-package; printf 'ä' | wc -m"])
+        job.wait(60)
         session = sessions.start(
-            connection, PurePosixPath(f"/home/{there.user}/s"), "x", ["sh", "-c", "locale charmap"],
-            cwd=PurePosixPath(f"/home/{there.user}"), kinds=("setsid",),
-        )  # fmt: skip
-        while sessions.state(connection, session).running:
-            pass
-        said = sessions.tail(connection, session)
+            connection, home / "s", "x", ["sh", "-c", "locale charmap"], cwd=home, kinds=("setsid",)
+        )
+        session.wait(60)
+        said = session.tail(10)
     finally:
         connection.close()
     assert "kann nicht gefunden werden" in plain.stderr  # it would
     assert "Unable to locate package no-such-package" in direct.stderr
-    assert "Unable to locate package no-such-package" in steps.stdout
-    assert steps.stdout.splitlines()[-1] == "1"
+    assert "Unable to locate package no-such-package" in "\n".join(job.lines)
+    assert job.lines[-1] == "1"
     assert said == ["UTF-8"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import select
 import subprocess
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cli
-from bootstrap.hosts import session as sessions
+from bootstrap.first_checkpoint import FirstCheckpoint
+from bootstrap.hosts import sessions
 from bootstrap.hosts.base import TIMED_OUT, CommandError, TransferError, check
+from bootstrap.hosts.detached import Detached, DetachedError, Kind, State
 from bootstrap.hosts.local import LocalHost
 from bootstrap.install import bundle, first_stage, receipt
-from bootstrap.install.first_checkpoint import FirstCheckpoint, TrainingDiedError
+from bootstrap.install.first_checkpoint import TrainingDiedError, train
 from bootstrap.install.paths import Home, Prefix
 from bootstrap.ledger import Ledger
 
@@ -191,26 +194,29 @@ class TestLocalHost:
         assert [path.name for path in target.parent.iterdir()] == ["b"]
 
 
+FIRST = {
+    "checkpoint": "lm_x_epoch0.50_1.8000",
+    "val_loss": 1.8,
+    "start": {"uptime": 100.0},
+    "first_checkpoint": {"uptime": 130.5},
+    "phases": [
+        {"name": "start", "category": "mixed", "from": 100.0, "to": 102.0},
+        {"name": "train", "category": "compute", "from": 102.0, "to": 129.0},
+    ],
+    "facts": {"threads": 1},
+}
+"""What a trainer says of its first checkpoint."""
+
+
 @pytest.fixture
-def kinds() -> Iterator[tuple[sessions.Kind, ...]]:
+def kinds() -> Iterator[tuple[Kind, ...]]:
     """The kinds of session that this machine can keep."""
-    yield sessions.offer(LocalHost()).kinds
+    yield sessions.support(LocalHost()).kinds
     subprocess.run(["tmux", "-L", "charrnn", "kill-server"], capture_output=True, check=False)
 
 
-def ended(host: LocalHost, session: sessions.Session) -> sessions.State:
-    """Wait until a session has ended, by the kernel's own word where it can be had."""
-    for _ in range(2000):
-        state = sessions.state(host, session)
-        if not state.running:
-            return state
-    raise AssertionError(f"{session.name} goes on")
-
-
 @pytest.mark.parametrize("kind", ["tmux", "screen", "setsid"])
-def test_a_session_goes_on_is_found_and_tells_its_end(
-    kind: sessions.Kind, kinds: tuple[sessions.Kind, ...], tmp_path: Path
-) -> None:
+def test_a_session_goes_on_is_found_and_tells_its_end(kind: Kind, kinds: tuple[Kind, ...], tmp_path: Path) -> None:
     if kind not in kinds:
         pytest.skip(f"no {kind} here")
     host, folder, gate = LocalHost(), PurePosixPath(tmp_path / "sessions"), tmp_path / "gate"
@@ -218,14 +224,39 @@ def test_a_session_goes_on_is_found_and_tells_its_end(
     command = ["sh", "-c", f'echo "begun $WORD"; read line <{gate}; echo "end $line"; exit 7']
     name = f"test-{kind}-{os.getpid()}"
     cwd = PurePosixPath(tmp_path / "a b")
-    session = sessions.start(host, folder, name, command, cwd=cwd, env={"WORD": "it's"}, kinds=[kind])
+    session = sessions.start(host, folder, name, ["env", "WORD=it's", *command], cwd=cwd, kinds=[kind])
     with gate.open("w") as pipe:  # opens when the command reads: it has begun
-        assert sessions.state(host, session) == sessions.State(running=True)
-        assert sessions.find(host, folder) == session
+        assert session.state() == State(running=True)
+        found = sessions.find(host, folder)
+        assert (found.folder, found.kind) == (session.folder, kind)
         pipe.write("go\n")
-    assert ended(host, session) == sessions.State(running=False, exit_code=7)
-    assert sessions.tail(host, session) == ["begun it's", "end go"]
-    assert (sessions.started_at(host, session) or 0) > 0
+    assert found.wait(60) == session.state() == State(running=False, exit_code=7)
+    assert session.tail(10) == found.lines == ["begun it's", "end go"]
+    begun, ended = session.times()
+    assert 0 < begun.at <= ended.at
+
+
+_LIKE_SYSTEMD = """
+import subprocess, sys
+argv = [word.replace("$$", "$") for word in sys.argv[sys.argv.index("--") + 1 :]]
+subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, cwd="/")
+"""
+
+
+def test_systemd_is_told_which_dollar_signs_are_the_shells(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "systemd-run"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}{_LIKE_SYSTEMD}")
+    program.chmod(0o755)
+    host = LocalHost(clean_env={"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)})
+    place = PurePosixPath(tmp_path)
+    os.mkfifo(tmp_path / "gate")
+    command = ["sh", "-c", "echo $1; read -r line <gate; exit 7", "sh", "its $word"]
+    session = sessions.start(host, place, "mine", command, cwd=place, kinds=["systemd-run"])
+    with (tmp_path / "gate").open("w"):
+        assert session.state().running
+    assert session.wait(60).exit_code == 7
+    assert session.lines == ["its $word"]
 
 
 def test_a_session_that_runs_is_not_replaced_and_one_that_ended_leaves_its_log(tmp_path: Path) -> None:
@@ -235,16 +266,16 @@ def test_a_session_that_runs_is_not_replaced_and_one_that_ended_leaves_its_log(t
         host, folder, "mine", ["sh", "-c", f"echo one; read line <{gate}"], cwd=folder, kinds=["setsid"]
     )
     with gate.open("w") as pipe:
-        assert sessions.running(host, folder, "mine") == first
-        with pytest.raises(sessions.SessionError, match="'mine' still runs"):
+        assert sessions.running(host, folder, "mine")
+        with pytest.raises(DetachedError, match="'mine' still runs"):
             sessions.start(host, folder, "mine", ["true"], cwd=folder, kinds=["setsid"])
-        assert sessions.state(host, first) == sessions.State(running=True)
+        assert first.state() == State(running=True)
         pipe.write("go\n")
-    ended(host, first)
+    first.wait(60)
     assert sessions.running(host, folder, "mine") is None
     second = sessions.start(host, folder, "mine", ["echo", "two"], cwd=folder, kinds=["setsid"])
-    ended(host, second)
-    assert sessions.tail(host, second) == ["two"]
+    second.wait(60)
+    assert second.tail(10) == ["two"]
     assert (tmp_path / "sessions" / "mine" / "log.1").read_text() == "one\n"
 
 
@@ -252,8 +283,7 @@ def test_a_process_that_only_has_a_sessions_number_is_not_the_session(tmp_path: 
     host, folder = LocalHost(), tmp_path / "train"
     folder.mkdir()
     (folder / "pid").write_text(f"{os.getpid()}\n")
-    session = sessions.Session("train", "setsid", PurePosixPath(folder))
-    assert sessions.state(host, session) == sessions.State(running=False, exit_code=None)
+    assert Detached(host, PurePosixPath(folder)).state() == State(running=False, exit_code=None)
 
 
 def test_a_training_that_still_goes_on_is_waited_for_and_not_begun_again(tmp_path: Path) -> None:
@@ -264,24 +294,26 @@ def test_a_training_that_still_goes_on_is_waited_for_and_not_begun_again(tmp_pat
     program = prefix.venv / "bin" / "charrnn"
     program.parent.mkdir(parents=True)
     program.write_text(
-        f'#!/bin/sh\nread line <{gate}\nmkdir -p {marker.parent}\necho \'{{"of": "the first"}}\' >{marker}\n'
+        f"#!/bin/sh\nread line <{gate}\nmkdir -p {marker.parent}\necho '{json.dumps(FIRST)}' >{marker}\n"
     )
     program.chmod(0o755)
 
-    def interrupt(_: float) -> None:
+    def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    cut = FirstCheckpoint(LocalHost(), prefix, home, lambda _: None, 10, sleep=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        cut.run()
+        train(LocalHost(), prefix, home, interrupt, 10)
+    begun = (home.sessions / "train" / "pid").read_text()
     said: list[str] = []
     with gate.open("w", buffering=1) as pipe:  # opens when the training reads: it has begun
-        words = iter(["go\n"])
-        again = FirstCheckpoint(
-            LocalHost(), prefix, home, said.append, 10, sleep=lambda _: print(next(words, ""), end="", file=pipe)
-        )
-        assert again.run() == {"of": "the first"}
-    assert again.session == cut.session
+
+        def say(line: str) -> None:
+            said.append(line)
+            pipe.write("go\n")
+
+        result, _ = train(LocalHost(), prefix, home, say, 10)
+    assert result["val_loss"] == 1.8
+    assert (home.sessions / "train" / "pid").read_text() == begun
     assert said[0].startswith("A training still goes on in a detached session")
 
 
@@ -291,16 +323,15 @@ def test_a_session_whose_processes_are_gone_is_lost(tmp_path: Path) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     (folder / "pid").write_text(f"{process.pid}\n")
-    session = sessions.Session("train", "setsid", PurePosixPath(folder))
-    assert sessions.state(host, session) == sessions.State(running=False, exit_code=None)
+    assert Detached(host, PurePosixPath(folder)).state() == State(running=False, exit_code=None)
 
 
 def test_no_session_and_a_wrong_name_are_told_apart(tmp_path: Path) -> None:
     host, folder = LocalHost(), PurePosixPath(tmp_path)
-    with pytest.raises(sessions.SessionError, match="no session was ever started"):
+    with pytest.raises(DetachedError, match="no session was ever started"):
         sessions.find(host, folder)
     sessions.start(host, folder, "mine", ["true"], cwd=folder, kinds=["setsid"])
-    with pytest.raises(sessions.SessionError, match="there are: mine"):
+    with pytest.raises(DetachedError, match="there are: mine"):
         sessions.find(host, folder, "yours")
 
 
@@ -341,26 +372,14 @@ def test_training_that_dies_says_its_last_words_and_what_to_do(tmp_path: Path) -
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\necho 'charrnn: the disk is full'; exit 7\n")
     program.chmod(0o755)
-    first = FirstCheckpoint(LocalHost(), prefix, home, said.append, 10, sleep=lambda _: None)
     with pytest.raises(TrainingDiedError, match=r"exit code 7.*make room on the disk"):
-        first.run()
+        train(LocalHost(), prefix, home, said.append, 10)
     assert "  | charrnn: the disk is full" in said
 
 
 def test_the_time_to_the_first_checkpoint_is_told_in_parts_on_the_hosts_clock(tmp_path: Path) -> None:
-    first = FirstCheckpoint(LocalHost(), Prefix(tmp_path), Home(tmp_path), lambda _: None)
-    result = {
-        "checkpoint": "lm_x_epoch0.50_1.8000",
-        "val_loss": 1.8,
-        "start": {"uptime": 100.0},
-        "first_checkpoint": {"uptime": 130.5},
-        "phases": [
-            {"name": "start", "category": "mixed", "from": 100.0, "to": 102.0},
-            {"name": "train", "category": "compute", "from": 102.0, "to": 129.0},
-        ],
-        "facts": {"threads": 1},
-    }
-    stream = first.events(result)
+    session = Detached(LocalHost(), PurePosixPath(tmp_path / "train"))
+    stream = FirstCheckpoint(PurePosixPath(tmp_path), session).events(FIRST)
     assert receipt.seconds(stream) == {
         "first-checkpoint": 30.5,
         "first-checkpoint/start": 2.0,

@@ -166,7 +166,7 @@ def test_the_mark_of_torch_holds_nothing_of_the_index() -> None:
 
 def test_a_gpu_that_has_appeared_changes_torch_and_asks_for_another_check() -> None:
     present = Present(torch="2.13.0+cpu", verified="2.13.0+cpu", links=True, corpora=True)
-    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),), driver=Driver("595.71.05", "/sys"))
+    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8"),), driver=Driver("595.71.05", "/sys"))
     made = planned(facts, present)
     assert made["torch"].action == "do"
     assert made["verify"].action == "do"
@@ -193,7 +193,7 @@ def test_what_no_repository_has_is_not_asked_for_again() -> None:
 
 
 def test_a_gpu_without_a_driver_gets_one_only_where_cuda_was_asked_for() -> None:
-    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),), kernel="6.1.0-1-amd64")
+    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8"),), kernel="6.1.0-1-amd64")
     assert planned(facts)["driver"].action == "skip"
     assert planned(facts).torch.build == "cpu"
     asked = planned(facts, accelerator="cuda")
@@ -204,7 +204,7 @@ def test_a_gpu_without_a_driver_gets_one_only_where_cuda_was_asked_for() -> None
 
 
 def test_a_gpu_whose_driver_is_loaded_at_last_is_checked() -> None:
-    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8", "0x030200"),), kernel="6.1.0-1-amd64")
+    facts = replace(HOST, gpus=(Gpu("0000:00:1e.0", "0x1eb8"),), kernel="6.1.0-1-amd64")
     asked = planned(facts, accelerator="cuda")
     done = Present(torch=asked.torch_mark, verified="2.13.0", links=True, corpora=True, gpu_usable=False)
     assert planned(facts, done, accelerator="cuda")["verify"].action == "unchanged"

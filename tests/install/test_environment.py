@@ -14,7 +14,7 @@ import pytest
 
 import charrnn.environment
 from bootstrap import environment
-from bootstrap.hosts import session as sessions
+from bootstrap.hosts import sessions
 from bootstrap.hosts.local import LocalHost
 from bootstrap.install import pip_settings
 from charrnn.network.kernels import build
@@ -136,7 +136,7 @@ def test_the_compilers_word_for_an_error_is_found_in_any_language(
 def test_a_session_is_attached_to_from_inside_another_tmux(tmp_path: Path) -> None:
     """Where TMUX_TMPDIR is set, too: the session was started without it."""
     host, folder = LocalHost("h", clean_env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}), tmp_path / "charrnn"
-    if "tmux" not in sessions.offer(host).kinds:
+    if "tmux" not in sessions.support(host).kinds:
         pytest.skip("no tmux here")
     name = f"attach{os.getpid()}"
     command = ["sh", "-c", "while :; do echo here-it-is; sleep 0.1; done"]

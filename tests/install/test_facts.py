@@ -7,14 +7,14 @@ import json
 import re
 from fnmatch import fnmatch
 from itertools import permutations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import bootstrap
 from bootstrap import system
+from bootstrap.first_checkpoint import FirstCheckpoint
+from bootstrap.hosts.detached import Detached
 from bootstrap.hosts.local import LocalHost
-from bootstrap.install.first_checkpoint import FirstCheckpoint
-from bootstrap.install.paths import Home, Prefix
 from bootstrap.providers import ec2
 from bootstrap.providers.teardown import Found
 from charrnn import cli as trainer
@@ -49,7 +49,9 @@ def of_the_training(folder: Path) -> set[str]:
     options = ["--iterations", "2", "--rnn-size", "8", "--batch-size", "2", "--seq-length", "8", "--device", "cpu"]
     assert trainer.run(["train", "--data", str(text), "--checkpoint-dir", str(checkpoints), *options]) == 0
     result = json.loads((checkpoints / "first-checkpoint.json").read_text())
-    stream = FirstCheckpoint(LocalHost(), Prefix(folder), Home(folder), lambda _: None).events(result)
+    stream = FirstCheckpoint(PurePosixPath(folder), Detached(LocalHost(), PurePosixPath(folder / "train"))).events(
+        result
+    )
     names = [event.body["name"] for event in stream if event.event == "fact"]
     assert len(names) == len(set(names))
     return set(names)

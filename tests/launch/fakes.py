@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.bugs import BugLog
-from bootstrap.hosts import jobs
+from bootstrap.hosts import detached
 from bootstrap.hosts.base import Result
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet
 from bootstrap.ledger import Ledger
-from bootstrap.playbook.run import Context
+from bootstrap.playbook.runner import Context
 from bootstrap.playbook.schema import Playbook
 from bootstrap.providers.aws import Aws, AwsError
 from bootstrap.providers.ec2 import Ec2Provider
@@ -36,7 +36,7 @@ class FakeHost:
     most_together = 0
     _lock = threading.Lock()
 
-    def __init__(self, name: str, target: Any, *, patience: Any = None) -> None:
+    def __init__(self, name: str, target: Any, *, timeouts: Any = None) -> None:
         self.name = name
         self.target = target
 
@@ -47,8 +47,8 @@ class FakeHost:
             kind.together += 1
             kind.most_together = max(kind.most_together, kind.together)
         try:
-            if argv[2:3] == [jobs._FOLLOW] and on_line:
-                on_line(f"{argv[-2]} code 0")
+            if argv[2:3] == [detached._FOLLOW] and on_line:
+                on_line(f"{argv[5]} ended 0")
             return Result(0, "/home/user\nboot\n1.0\n", "", 0.0)
         finally:
             with kind._lock:

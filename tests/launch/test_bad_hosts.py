@@ -12,7 +12,7 @@ import pytest
 
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
 from tests.launch.conftest import COMMAND, ECHO, at_home
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 LIMIT = 3.0
-PATIENCE = Patience(first=LIMIT, again=LIMIT, login=1.0, attempt=2.0)
+TIMEOUTS = Timeouts(first=LIMIT, again=LIMIT, login=1.0, attempt=2.0)
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def silent() -> Iterator[tuple[str, int]]:
 def refusal(target: Target) -> SSHError:
     """Connect, and return why not; it must be told within the limit and what one attempt may take."""
     begun = time.monotonic()
-    host = SSHHost("bad", target, patience=PATIENCE)
+    host = SSHHost("bad", target, timeouts=TIMEOUTS)
     with pytest.raises(SSHError) as error:
         host.connect()
-    assert time.monotonic() - begun < LIMIT + 4 * PATIENCE.attempt  # the limit is 3 s; a hang would be the test's own
+    assert time.monotonic() - begun < LIMIT + 4 * TIMEOUTS.attempt  # the limit is 3 s; a hang would be the test's own
     host.close()
     return error.value
 
@@ -101,7 +101,7 @@ def test_a_name_that_cannot_be_looked_up_now_is_asked_for_again(monkeypatch: pyt
     assert len(asked) == 5
     asked.clear()
     with pytest.raises(SSHError, match="cannot be reached: no answer") as error:
-        SSHHost("bad", Target("there.example", "x", 22), patience=Patience(first=0)).connect()
+        SSHHost("bad", Target("there.example", "x", 22), timeouts=Timeouts(first=0)).connect()
     assert error.value.kind == "unreachable"
 
 

@@ -20,13 +20,13 @@ import pytest
 
 from bootstrap.bugs import BugLog
 from bootstrap.errors import ProviderError
-from bootstrap.hosts import jobs
+from bootstrap.hosts import detached
 from bootstrap.hosts.base import Host, Result, SSHError
 from bootstrap.launch import start
 from bootstrap.launch.board import Board, Row
 from bootstrap.launch.fleet import Fleet
 from bootstrap.ledger import Ledger
-from bootstrap.playbook.run import Context
+from bootstrap.playbook.runner import Context
 from bootstrap.playbook.schema import Playbook
 from bootstrap.providers.base import Machine, Plan, PlannedHost, Provider, Remains, Watcher
 
@@ -132,25 +132,25 @@ class Scripted:
 
     def run(self, argv: Any, *, on_line: Callable[[str], None] | None = None, **_: Any) -> Result:
         """See `Host.run`."""
-        if argv[2:3] == [jobs._FOLLOW] and on_line:
+        if argv[2:3] == [detached._FOLLOW] and on_line:
             on_line("a line")
             if self._taken:
                 raise SSHError("the host does not answer", kind="unreachable")
             if self.name == FAILING and "training" in argv[4]:
                 on_line("it did not work")
-                on_line(f"{argv[-2]} code 3")
+                on_line(f"{argv[5]} ended 3")
             else:
-                on_line(f"{argv[-2]} code 0")
+                on_line(f"{argv[5]} ended 0")
         if argv[0] == "cat" and argv[1].endswith("first-checkpoint.json"):
-            return Result(0, json.dumps(_MARKER), "", 0.0)
-        if argv[0] == "cat" and argv[1].endswith("started"):
-            return Result(0, "1.0\n", "", 0.0)
-        if argv[1:2] == ["-c"] and argv[3:4] == ["state"]:
-            return Result(0, "gone\n", "", 0.0)
+            return Result(1, "", "", 0.0) if self.name == FAILING else Result(0, json.dumps(_MARKER), "", 0.0)
+        if argv[1:2] == ["-c"] and argv[2].startswith('cd "$1" && cat boot'):
+            return Result(0, "boot\n1.0 2026-01-01T00:00:00Z\n2.0 2026-01-01T00:00:01Z\n", "", 0.0)
+        if argv[2:3] == [detached._TELL]:
+            return Result(0, "lost\n", "", 0.0)
         if argv[1:2] == ["-c"] and "killed-at-logout" in argv[2]:
             return Result(0, "killed-at-logout no\ntmux\n", "", 0.0)
         if argv[1:2] == ["-c"] and argv[2].startswith("cat /proc/sys"):
-            return Result(0, "boot\n1.0\n1.0\n", "", 0.0)
+            return Result(0, "boot\n1.0\n2026-01-01T00:00:00.000Z\n", "", 0.0)
         return Result(0, "/home/user\nboot\n1.0\n", "", 0.0)
 
     def put(self, *_: Any) -> None:

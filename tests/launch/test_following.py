@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bootstrap.hosts import jobs
+from bootstrap.hosts import detached
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost
 from bootstrap.providers import keys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.lab.fixtures import MakeHost
 
 pytestmark = pytest.mark.lab
-FOLDER = ".charrnn-bootstrap/following"
+FOLDER = PurePosixPath("/tmp/following")
 
 
 class LookedAwayError(Exception):
@@ -35,7 +35,7 @@ def followers() -> list[int]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if jobs._FOLLOW.encode() in words and FOLDER.encode() in words:
+        if detached._FOLLOW.encode() in words and str(FOLDER).encode() in words:
             found.append(int(path.parent.name))
     return found
 
@@ -43,7 +43,7 @@ def followers() -> list[int]:
 @pytest.fixture
 def there(host: MakeHost, ssh_key: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SSHHost]:
     """A host to log in to, from a launcher whose clock stands still: a look ends when the host says so."""
-    monkeypatch.setattr(jobs, "_LOOK", 0.4)
+    monkeypatch.setattr(detached, "_LOOK", 0.4)
     key = keys.make()
     up = host("debian12", host_key=key.private)
     connection = SSHHost("there", Target(up.addr, up.user, 22, ssh_key, (key.public,)), now=lambda: 0.0)
@@ -53,8 +53,8 @@ def there(host: MakeHost, ssh_key: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def test_a_line_that_was_cut_by_the_end_of_a_look_comes_whole(there: SSHHost) -> None:
-    job = jobs.Job(there, FOLDER)
-    job.start("echo one; printf tw; read -r line <going; echo o; exit 3")
+    job = detached.Detached(there, FOLDER)
+    job.start(["sh", "-c", "echo one; printf tw; read -r line <going; echo o; exit 3"])
     lines: list[str] = []
     told: list[bool] = []
 
@@ -64,8 +64,8 @@ def test_a_line_that_was_cut_by_the_end_of_a_look_comes_whole(there: SSHHost) ->
             there.run(["sh", "-c", "echo on >going"])
         return False
 
-    result = job.wait(600, on_line=lines.append, stopped=going_on)
-    assert (result.exit_code, result.stdout) == (3, "one\ntwo")
+    state = job.wait(600, on_line=lines.append, stopped=going_on)
+    assert (state.exit_code, job.lines) == (3, ["one", "two"])
     assert lines[-1] == "two"
 
 
@@ -73,13 +73,13 @@ def test_who_no_longer_looks_on_leaves_nothing_running(
     host: MakeHost, ssh_key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look that is over, or cut off with its connection, ends on the host too: it would be timed with the rest."""
-    monkeypatch.setattr(jobs, "_LOOK", 0.4)
+    monkeypatch.setattr(detached, "_LOOK", 0.4)
     key = keys.make()
     lab_host = host("debian12", host_key=key.private)
     there = SSHHost("there", Target(lab_host.addr, lab_host.user, 22, ssh_key, (key.public,)))
     there.run(["mkfifo", "going"])
-    job = jobs.Job(there, FOLDER)
-    job.start("read -r line <going; echo $line")
+    job = detached.Detached(there, FOLDER)
+    job.start(["sh", "-c", "read -r line <going; echo $line"])
     seen: set[int] = set()
 
     def after_four_looks() -> bool:
@@ -98,5 +98,6 @@ def test_who_no_longer_looks_on_leaves_nothing_running(
         assert select.select([ended], [], [], 60)[0], "still looking on"
         os.close(ended)
     there.run(["sh", "-c", "echo well >going"])
-    assert job.wait(60).stdout == "well"
+    job.wait(60)
+    assert job.lines == ["well"]
     there.close()

@@ -14,7 +14,7 @@ import pytest
 from bootstrap.hosts import connecting
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers import keys
 from bootstrap.providers.inventory import load
 from bootstrap.yamlfile import YamlError
@@ -155,7 +155,7 @@ def test_jumps_are_visited_in_their_order(site: Site, ssh_key: Path, monkeypatch
     )
     jump = f"{site.bastion.user}@{site.bastion.addr},{site.inner.user}@again"
     target = Target(INNER, site.inner.user, 22, ssh_key, (site.inner_key,), jump, own_config=True)
-    there = SSHHost("inner", target, patience=Patience(first=5, login=0))
+    there = SSHHost("inner", target, timeouts=Timeouts(first=5, login=0))
     assert there.run(["id", "-un"]).stdout == f"{site.inner.user}\n"
     there.close()
     hops = [hop.host for hop in connecting.hops(connecting.connection(target, 5))]
@@ -165,7 +165,7 @@ def test_jumps_are_visited_in_their_order(site: Site, ssh_key: Path, monkeypatch
 def test_a_user_in_the_address_and_beside_it_is_no_bug(lab: None, ssh_key: Path) -> None:
     target = Target("someone@127.213.9.9", "other", 22, ssh_key, (keys.make().public,))
     with pytest.raises(SSHError, match="refused the connection"):
-        SSHHost("x", target, patience=Patience(first=0)).connect()
+        SSHHost("x", target, timeouts=Timeouts(first=0)).connect()
 
 
 def test_hosts_that_differ_in_capitals_alone(tmp_path: Path) -> None:

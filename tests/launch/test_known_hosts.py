@@ -15,7 +15,7 @@ import pytest
 from bootstrap.hosts import known_hosts
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
 from tests.launch.conftest import with_config
@@ -110,7 +110,7 @@ def server(lab: None, ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -
 def connect(sshds: Sshds, port: int, key: Path) -> SSHError | None:
     """Log in with what ~/.ssh/known_hosts has; return why it was refused."""
     target = Target(sshds.addr, sshds.user, port, key, own_config=True)
-    there = SSHHost("web", target, patience=Patience(first=60, login=0))
+    there = SSHHost("web", target, timeouts=Timeouts(first=60, login=0))
     try:
         there.connect()
     except SSHError as error:

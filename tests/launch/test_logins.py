@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from bootstrap.hosts import connecting
 from bootstrap.hosts.base import SSHError, TransferError
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.jobs import Job, JobLostError
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.detached import Detached
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-PATIENCE = Patience(first=60, again=60, login=0, attempt=30)  # what is tested here ends at once, busy machine or not
+TIMEOUTS = Timeouts(first=60, again=60, login=0, attempt=30)  # what is tested here ends at once, busy machine or not
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def authorize(sshds: Sshds, *keys: Path) -> None:
 
 def host(sshds: Sshds, port: int, key: Path | None = None, *, user: str | None = None, own: bool = False) -> SSHHost:
     target = Target(sshds.addr, user or sshds.user, port, key, (public(sshds.keys["ed25519"]),), own_config=own)
-    return SSHHost("web", target, patience=PATIENCE)
+    return SSHHost("web", target, timeouts=TIMEOUTS)
 
 
 def refusal(there: SSHHost) -> SSHError:
@@ -280,7 +280,7 @@ def test_a_server_that_closes_the_door(sshds: Sshds, ssh_key: Path) -> None:
     port = sshds.start("MaxStartups=1")
     with socket.create_connection((sshds.addr, port)) as waiting:
         assert waiting.recv(4) == b"SSH-"
-        error = refusal(SSHHost("web", host(sshds, port, ssh_key).target, patience=Patience(first=1)))
+        error = refusal(SSHHost("web", host(sshds, port, ssh_key).target, timeouts=Timeouts(first=1)))
     assert error.kind == "closed"
     assert "closes the connection before the login" in str(error)
     assert "PerSourcePenalties" in str(error)
@@ -292,7 +292,7 @@ def test_more_logins_at_once_than_the_server_takes(sshds: Sshds, ssh_key: Path) 
     port = sshds.start("MaxStartups=2")
     target = host(sshds, port, ssh_key).target
     with ThreadPoolExecutor(12) as pool:
-        said = pool.map(lambda _: _user(SSHHost("web", target, patience=Patience(first=60, login=0))), range(12))
+        said = pool.map(lambda _: _user(SSHHost("web", target, timeouts=Timeouts(first=60, login=0))), range(12))
     assert list(said) == [sshds.user] * 12
 
 
@@ -332,10 +332,9 @@ def test_a_command_that_fills_the_disk_is_named(sshds: Sshds, port: int, ssh_key
     """Its exit code cannot be written down then, nor can a file be copied there."""
     authorize(sshds, ssh_key)
     there = host(sshds, port, ssh_key)
-    job = Job(there, f"{full}/job")
-    job.start(f"cat /dev/zero >{full}/rest")
-    with pytest.raises(JobLostError, match="its exit code was not written down: is the disk of the host full"):
-        job.wait(60)
+    job = Detached(there, PurePosixPath(full) / "job")
+    job.start(["sh", "-c", f"cat /dev/zero >{full}/rest"])
+    assert job.wait(60).lost == "its exit code was not written down: is the disk of the host full?"
     with pytest.raises(TransferError, match=rf"cannot copy .* to web:{full}/key: 0 of \d+ bytes arrived") as error:
         there.put(ssh_key, Path(full) / "key")
     assert error.value.remedy == "is the disk of the host full?"
@@ -355,9 +354,9 @@ def _attempts(kind: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> lis
 
     monkeypatch.setattr(connecting, "open_all", open_all)
     target = Target("192.0.2.1", "x", 22, host_keys=(keys.make().public,))
-    patience = Patience(first=seconds, login=seconds)
+    timeouts = Timeouts(first=seconds, login=seconds)
     with pytest.raises(SSHError):
-        SSHHost("web", target, patience=patience, now=lambda: clock[0], sleep=sleep).connect()
+        SSHHost("web", target, timeouts=timeouts, now=lambda: clock[0], sleep=sleep).connect()
     return at
 
 
@@ -380,7 +379,7 @@ def test_a_host_that_boots_is_asked_each_second(monkeypatch: pytest.MonkeyPatch)
 
 def _failure(target: Target) -> tuple[str, str]:
     with pytest.raises(SSHError) as error:
-        SSHHost("web", target, patience=Patience(first=0, login=0)).connect()
+        SSHHost("web", target, timeouts=Timeouts(first=0, login=0)).connect()
     return error.value.kind, str(error.value)
 
 
@@ -392,7 +391,7 @@ def test_an_sshd_with_penalties(lab: None, ssh_key: Path, home: Path) -> None:
         port = sshds.start()
         target = Target(sshds.addr, sshds.user, port, make_key(home / "wrong"), (public(sshds.keys["ed25519"]),))
         with pytest.raises(SSHError, match="refused the key"):
-            SSHHost("web", target, patience=Patience(first=60, login=60)).connect()
+            SSHHost("web", target, timeouts=Timeouts(first=60, login=60)).connect()
         good = host(sshds, port, ssh_key)
         good.connect()
         good.close()
@@ -400,7 +399,7 @@ def test_an_sshd_with_penalties(lab: None, ssh_key: Path, home: Path) -> None:
             said = dict(pool.map(lambda _: _failure(target), range(24)))
         assert set(said) == {"login", "closed"}
         assert "PerSourcePenalties" in said["closed"]
-        late = SSHHost("web", host(sshds, port, ssh_key).target, patience=Patience(first=120))
+        late = SSHHost("web", host(sshds, port, ssh_key).target, timeouts=Timeouts(first=120))
         late.connect()
         late.close()
         sshds.close()

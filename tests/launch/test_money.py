@@ -115,7 +115,7 @@ def test_a_quota_is_looked_at_for_the_types_that_stand_in(rich: User) -> None:
 def test_every_family_that_can_be_launched_falls_under_a_quota() -> None:
     """By boto3's own list of instance types, in which a family that is new may have no quota known here yet."""
     model = botocore.session.get_session().get_service_model("ec2").shape_for("InstanceType")
-    types = [network.InstanceType(name, "x86_64", 2, 0, 0) for name in model.metadata["enum"]]
+    types = [network.InstanceType(name, "x86_64", 2, 0) for name in model.metadata["enum"]]
     families = {one.name.partition(".")[0] for one in types if not cost.wanted([one], 1, is_spot=False)}
     on_hosts_of_their_own = {name for name in families if name.startswith("mac")}
     retired = {"cc1", "cc2", "cg1", "cr1", "hi1", "hs1"}
@@ -140,16 +140,14 @@ def test_every_family_that_can_be_launched_falls_under_a_quota() -> None:
     ],
 )
 def test_which_quota_a_type_falls_under(name: str, on_demand: str | None, spot: str | None) -> None:
-    one = network.InstanceType(name, "x86_64", 2, 0, 0)
+    one = network.InstanceType(name, "x86_64", 2, 0)
     for code, is_spot in ((on_demand, False), (spot, True)):
         assert [quota.code for quota in cost.wanted([one], 3, is_spot=is_spot)] == ([code] if code else [])
 
 
 def test_quotas_are_of_every_type_each_family_once() -> None:
-    types = [
-        network.InstanceType(name, "x86_64", vcpus, 0, 0) for name, vcpus in (("t3.micro", 2), ("c7i.4xlarge", 16))
-    ]
-    types.append(network.InstanceType("g4dn.xlarge", "x86_64", 4, 0, 1))
+    types = [network.InstanceType(name, "x86_64", vcpus, 0) for name, vcpus in (("t3.micro", 2), ("c7i.4xlarge", 16))]
+    types.append(network.InstanceType("g4dn.xlarge", "x86_64", 4, 1))
     found = cost.wanted(types, 3, is_spot=False)
     assert [(one.family, one.needed, one.instance_type) for one in found] == [
         ("standard", 48, "c7i.4xlarge"),

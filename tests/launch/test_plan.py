@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import cli
 from bootstrap.errors import UsageError
 from bootstrap.launch import failures, start
-from bootstrap.playbook.run import StepError
+from bootstrap.playbook.runner import StepError
 from bootstrap.providers import cost, ec2, images, keys, network, order, tags, teardown, userdata
 from bootstrap.providers.ec2_plan import Ec2Plan, System
 from charrnn.data import corpora

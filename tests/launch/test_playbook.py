@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from bootstrap import resources
 from bootstrap.errors import UsageError
 from bootstrap.hosts.local import LocalHost
+from bootstrap.launch import collect
 from bootstrap.playbook import schema, values
-from bootstrap.playbook.run import Context, Runner, StepError
+from bootstrap.playbook.runner import FOLDER, Context, Runner, StepError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +134,9 @@ def test_steps_are_done_in_order_and_timed_by_the_host(tmp_path: Path, monkeypat
         ({"put": "nothing.txt"}, "script", "there is no file"),
         ({"get": "nothing.txt"}, "script", "there is no "),
         ({"wait_for": "checkpoint"}, "script", "no session was started"),
+        ({"session": "echo bad luck; exit 7", "wait_for": "checkpoint"}, "script", "first checkpoint (exit code 7)"),
+        ({"session": "echo bad luck; exit 7", "wait_for": "session"}, "script", "exit code 7: bad luck"),
+        ({"session": "sleep 60", "wait_for": "session", "timeout": "1s"}, "timeout", "still running after 1 s"),
     ],
 )
 def test_a_step_that_fails_says_how(
@@ -141,3 +146,14 @@ def test_a_step_that_fails_says_how(
         runner(tmp_path, monkeypatch).run(playbook({"phase": "p", **step}))
     assert (error.value.kind, error.value.phase) == (kind, "p")
     assert said in str(error.value)
+
+
+def test_logs_are_collected_by_either_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older versions called what a step wrote `output`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for job, name in (("old", "output"), ("new", "log")):
+        folder = tmp_path / FOLDER / "abc234" / "jobs" / job
+        folder.mkdir(parents=True)
+        (folder / name).write_text(job)
+    with tarfile.open(collect.logs(LocalHost(), tmp_path / "here", "abc234")) as archive:
+        assert {"logs/old.log", "logs/new.log"} <= set(archive.getnames())

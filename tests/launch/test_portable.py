@@ -20,10 +20,11 @@ TOP = Path(bootstrap.__file__).parents[1]
 # Modules whose strings may be Linux's own, and why.
 EXEMPT = {
     "bootstrap.clock": "/proc/uptime counts where it is there; else there is another clock",
-    "bootstrap.hosts.jobs": "scripts for hosts",
-    "bootstrap.hosts.session": "scripts for hosts, and for this machine where it is one: without sessions none is run",
+    "bootstrap.first_checkpoint": "scripts for hosts",
+    "bootstrap.hosts.detached": "scripts for hosts",
+    "bootstrap.hosts.sessions": "scripts for hosts, and for this machine where it is one: without sessions none is run",
     "bootstrap.launch.collect": "scripts for hosts",
-    "bootstrap.playbook.run": "scripts for hosts",
+    "bootstrap.playbook.runner": "scripts for hosts",
     "bootstrap.providers.images": "/dev/xvda: what EC2 calls a volume",
     "bootstrap.providers.userdata": "what cloud-init does on hosts",
 }

@@ -18,7 +18,7 @@ import pytest
 from bootstrap.hosts import connecting, route
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
-from bootstrap.hosts.ssh import Patience, SSHHost
+from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers import keys
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
@@ -44,7 +44,7 @@ def one_try(target: Target) -> SSHHost:
     def sleep(seconds: float) -> None:
         raise TriedOnceError
 
-    return SSHHost("it", target, patience=Patience(first=60, login=0, attempt=60), sleep=sleep)
+    return SSHHost("it", target, timeouts=Timeouts(first=60, login=0, attempt=60), sleep=sleep)
 
 
 @dataclass

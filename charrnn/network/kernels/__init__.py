@@ -6,16 +6,20 @@
 
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from charrnn.network.kernels.build import CompileError
 from charrnn.network.kernels.compiled import CompiledStack, loaded
 from charrnn.network.kernels.operators import OperatorStack
+from charrnn.network.kernels.update import CompiledStep
 
 if TYPE_CHECKING:
     from charrnn.network.model import Stack
 
 KERNELS = ("compiled", "pytorch", "reference")
 
-__all__ = ["KERNELS", "CompileError", "compiled_name", "make_stack", "why_not_compiled"]
+__all__ = ["KERNELS", "CompileError", "compiled_name", "compiled_step", "make_stack", "why_not_compiled"]
 
 
 def why_not_compiled() -> str | None:
@@ -28,6 +32,14 @@ def compiled_name() -> str:
     """A name of the compiled kernels that this host uses, another for other ones; empty where there are none."""
     found = loaded()
     return "" if isinstance(found, CompileError) else found.name
+
+
+def compiled_step(values: Tensor, threads: int) -> CompiledStep | None:
+    """The optimiser's step by the compiled kernels, for flat parameters [N]; None where they cannot take it."""
+    found = loaded()
+    if isinstance(found, CompileError) or values.device.type != "cpu" or values.dtype != torch.float32:
+        return None
+    return CompiledStep(found, threads, values.numel())
 
 
 def make_stack(kernel: str, *, precision: str, threads: int) -> "Stack":

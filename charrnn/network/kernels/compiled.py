@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,14 +15,15 @@ from torch.autograd.function import once_differentiable
 from charrnn.network.kernels.build import CompileError, library
 
 if TYPE_CHECKING:
-    from charrnn.network.model import CharRNN, ModelConfig, State
+    from charrnn.network.model import CharRNN, ModelConfig, Stack, State, Window
 
 MAX_LAYERS = 64
 MAX_OUTPUTS = 1024
 """Beyond this vocabulary the decoder is PyTorch's: its product is then large enough to be fast there."""
 
 _I64, _F32, _U32, _I32, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_int32, ctypes.c_void_p
-CELLS = {("lstm", ""): 0, ("gru", "before"): 1, ("gru", "after"): 2, ("rnn", ""): 3}
+CELLS = {"lstm": 0, "gru-before": 1, "gru-after": 2, "rnn": 3}
+"""Cells that there are kernels for, as native/task.h numbers them."""
 
 
 class Task(ctypes.Structure):
@@ -37,6 +38,7 @@ class Task(ctypes.Structure):
         ("locked", _I32),
         *((name, _POINTER) for name in ("tokens", "targets", "weights", "gradients", "h0", "c0", "hn", "cn")),
         *((name, _POINTER) for name in ("dh", "dc", "output", "doutput", "loss", "memory")),
+        ("add", _I64),
     )
 
 
@@ -44,14 +46,15 @@ class Task(ctypes.Structure):
 class Library:
     """The loaded library.
 
-    name: of its file, see `build.key`; granule: what sizes are rounded up to; bf16: whether it has products in
-    bfloat16.
+    name: of its file, see `build.key`, and whether this process may use its tiles; granule: what sizes are rounded up
+    to; bf16: whether it has products in bfloat16; tiles: whether the tile unit (AMX) makes them.
     """
 
     name: str
     functions: ctypes.CDLL
     granule: int
     bf16: bool
+    tiles: bool
 
     def call(self, name: str, precision: str, task: Task) -> int:
         """Calls workspace, forward or backward of a precision; gives what it returns."""
@@ -71,7 +74,9 @@ def load(path: Path) -> Library:
             getattr(functions, f"workspace_{precision}").restype = _I64
         if functions.task_bytes() != ctypes.sizeof(Task):
             raise CompileError(f"{path} was compiled from other sources")
-        return Library(path.name, functions, int(functions.granule()), bool(functions.has_bf16()))
+        tiles = bool(functions.has_tiles())
+        name = path.stem + ("-tiles" if tiles else "")
+        return Library(name, functions, int(functions.granule()), bool(functions.has_bf16()), tiles)
     except (OSError, AttributeError) as error:
         raise CompileError(f"{path} cannot be loaded: {error}") from error
 
@@ -88,23 +93,25 @@ def loaded() -> Library | CompileError:
 
 
 def verify(library: Library) -> None:
-    """Compares a small window with the reference. Raises CompileError where a compiler has made something else."""
+    """Compares small windows with the reference. Raises CompileError where a compiler has made something else."""
     from charrnn.network.model import CharRNN, ModelConfig, reference_stack  # noqa: PLC0415 - it names the type of a stack
 
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(5, (3, 4), generator=generator)
+    # Odd and even batches; one tile of rows and two.
+    windows = [torch.randint(5, shape, generator=generator) for shape in ((3, 4), (20, 3), (37, 2))]
     for cell in ("lstm", "gru"):
-        model = CharRNN(ModelConfig(5, cell, size=18, layers=2))
+        model = CharRNN(ModelConfig(5, cell, hidden_size=18, num_layers=2))
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.5, 0.5, generator=generator)
-        expected = _gradients(model, tokens)
+        expected = [_gradients(model, tokens) for tokens in windows]
         for precision, tolerance in (("fp32", 1e-4), ("bf16", 5e-2)):
             if precision == "fp32" or library.bf16:
                 model.stack = CompiledStack(library, precision=precision, threads=1, otherwise=reference_stack)
-                error = float((_gradients(model, tokens) - expected).norm() / expected.norm())
-                if not error <= tolerance:  # also where it is no number
-                    raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
+                for tokens, right in zip(windows, expected, strict=True):
+                    error = float((_gradients(model, tokens) - right).norm() / right.norm())
+                    if not error <= tolerance:  # also where it is no number
+                        raise CompileError(f"the compiled kernels are wrong here ({cell}, {precision}: by {error:.2g})")
 
 
 def _gradients(model: "CharRNN", tokens: Tensor) -> Tensor:
@@ -139,37 +146,12 @@ class Workspaces:
                 self._free.append(workspace)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What stays the same over the calls of one window: see `Task`."""
-
-    library: Library
-    workspaces: Workspaces
-    precision: str
-    threads: int
-    cell: int
-    layers: int
-    hidden: int
-    keep: float
-    locked: bool
-    seed: int
+def _pointers(tensors: Sequence[Tensor | None]) -> Any:
+    return (_POINTER * len(tensors))(*[None if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
-def _pointers(tensors: Sequence[Tensor]) -> Any:
-    return (_POINTER * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
-
-
-def _fill(plan: Plan, tokens: Tensor, weights: Sequence[Tensor], decoded: bool) -> Task:
-    task = Task(cell=plan.cell, layers=plan.layers, hidden=plan.hidden, keep=plan.keep, seed=plan.seed)
-    task.batch, task.steps = tokens.shape
-    task.padded = plan.library.round_up(plan.hidden)
-    task.symbols = weights[0].shape[1]
-    task.outputs = weights[-1].shape[0] if decoded else 0
-    task.outputs_padded = plan.library.round_up(task.outputs)
-    task.threads = plan.threads
-    task.locked = int(plan.locked)
-    task.tokens = tokens.data_ptr()
-    return task
+_Call: TypeAlias = "tuple[CompiledStack, str, Task]"
+"""The stack that calls, the precision of its products, and what it asks for."""
 
 
 class _Window(torch.autograd.Function):
@@ -177,12 +159,13 @@ class _Window(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, tokens: Tensor, targets: Tensor | None, states: int, *tensors: Tensor
+        ctx: Any, call: "_Call", tokens: Tensor, targets: Tensor | None, states: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
+        stack, precision, task = call
         state, weights = [one.contiguous() for one in tensors[:states]], [one.contiguous() for one in tensors[states:]]
         tokens = tokens.contiguous()
-        task = _fill(plan, tokens, weights, targets is not None)
-        memory = plan.workspaces.take(plan.library.call("workspace", plan.precision, task))
+        memory = stack.workspaces.take(stack.library.call("workspace", precision, task))
+        task.tokens = tokens.data_ptr()
         task.memory = (memory.data_ptr() + 63) // 64 * 64
         last = [torch.empty_like(part) for part in state]
         task.h0, task.hn = state[0].data_ptr(), last[0].data_ptr()
@@ -191,48 +174,57 @@ class _Window(torch.autograd.Function):
         pointers = _pointers(weights)
         task.weights = ctypes.cast(pointers, _POINTER)
         if targets is None:
-            result = state[0].new_empty(*tokens.shape, plan.hidden)
+            result = state[0].new_empty(*tokens.shape, task.hidden)
             task.output = result.data_ptr()
         else:
             targets = targets.contiguous()
             result = state[0].new_empty(tokens.shape)
             task.targets, task.loss = targets.data_ptr(), result.data_ptr()
-        plan.library.call("forward", plan.precision, task)
+        if stack.library.call("forward", precision, task):
+            raise IndexError(f"a symbol is not in the vocabulary of {task.symbols}")
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(tokens, *weights)
-            ctx.plan, ctx.states, ctx.memory, ctx.task = plan, states, memory, task
+            ctx.call, ctx.states, ctx.memory = call, states, memory
             ctx.set_materialize_grads(False)
         else:
-            plan.workspaces.give(memory)
+            stack.workspaces.give(memory)
         return (result if targets is None else result.mean(), *last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None, *state_gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        plan, task, memory = ctx.plan, ctx.task, ctx.memory
+        (stack, precision, task), memory = ctx.call, ctx.memory
         if memory is None:
             raise RuntimeError("the compiled kernels keep what the way back needs for one backward only")
         tokens, *weights = ctx.saved_tensors
         decoded = bool(task.outputs)
         wanted = any(ctx.needs_input_grad[4 : 4 + ctx.states]) or any(one is not None for one in state_gradients)
-        shape = (plan.layers, tokens.shape[0], plan.hidden)
+        shape = (task.layers, task.batch, task.hidden)
         states = [torch.zeros(shape) if one is None else one.contiguous().clone() for one in state_gradients if wanted]
         task.dh = states[0].data_ptr() if wanted else None
         task.dc = states[1].data_ptr() if wanted and ctx.states > 1 else None
         if decoded:
             task.scale = float(gradient) / tokens.numel() if gradient is not None else 0.0
         else:
-            outer = torch.zeros(*tokens.shape, plan.hidden) if gradient is None else gradient.contiguous()
+            outer = torch.zeros(*tokens.shape, task.hidden) if gradient is None else gradient.contiguous()
             task.doutput = outer.data_ptr()
-        gradients = [torch.empty_like(weight) for weight in weights]
+        # Where every parameter has its gradient's place, sums are added there: no copy of them all is made.
+        own = [weight.grad if weight.is_leaf else None for weight in weights]
+        task.add = all(_takes_sums(grad) for grad in own)
+        gradients = own if task.add else [torch.empty_like(weight) for weight in weights]
         weight_pointers, gradient_pointers = _pointers(weights), _pointers(gradients)
         task.tokens = tokens.data_ptr()
         task.weights = ctypes.cast(weight_pointers, _POINTER)
         task.gradients = ctypes.cast(gradient_pointers, _POINTER)
-        plan.library.call("backward", plan.precision, task)
+        stack.library.call("backward", precision, task)
         ctx.memory = None
-        plan.workspaces.give(memory)
-        return (None, None, None, None, *(states if wanted else [None] * ctx.states), *gradients)
+        stack.workspaces.give(memory)
+        given = [None] * len(weights) if task.add else gradients
+        return (None, None, None, None, *(states if wanted else [None] * ctx.states), *given)
+
+
+def _takes_sums(gradient: Tensor | None) -> bool:
+    return gradient is not None and gradient.is_contiguous() and gradient.dtype == torch.float32
 
 
 class CompiledStack:
@@ -242,96 +234,75 @@ class CompiledStack:
     (`supports`) is left to `otherwise`.
     """
 
-    def __init__(self, library: Library, *, precision: str, threads: int, otherwise: Any) -> None:
+    def __init__(self, library: Library, *, precision: str, threads: int, otherwise: "Stack") -> None:
         self.library = library
         self.precision = precision
         self.threads = threads
         self.otherwise = otherwise
-        self._workspaces = Workspaces()
+        self.workspaces = Workspaces()
 
-    def supports(self, inputs: Tensor, state: "State", config: "ModelConfig", resets: Tensor | None) -> bool:
+    def supports(self, window: "Window") -> bool:
         """Whether this is a window that the kernels can run: symbols in, float32 on the CPU, plain layers."""
+        config = window.config
         return (
-            inputs.dtype == torch.int64
-            and inputs.device.type == "cpu"
-            and inputs.numel() > 0
-            and state[0].dtype == torch.float32
-            and resets is None
+            window.tokens.dtype == torch.int64
+            and window.tokens.device.type == "cpu"
+            and window.tokens.numel() > 0
+            and window.state[0].dtype == torch.float32
+            and window.resets is None
             and not config.batchnorm
-            and config.layers <= MAX_LAYERS
+            and config.definition.name in CELLS
+            and config.num_layers <= MAX_LAYERS
         )
 
-    def __call__(
-        self,
-        parameters: Mapping[str, Tensor],
-        inputs: Tensor,
-        state: "State",
-        config: "ModelConfig",
-        *,
-        training: bool,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, "State"]:
+    def __call__(self, window: "Window") -> tuple[Tensor, "State"]:
         """The stack's outputs [B,S,H] and the new state."""
-        if not self.supports(inputs, state, config, resets):
-            return self.otherwise(parameters, inputs, state, config, training=training, resets=resets)  # type: ignore[no-any-return]
-        return self._run(parameters, (inputs, None), state, config, training)
+        return self._run(window, None) if self.supports(window) else self.otherwise(window)
 
-    def loss(
-        self,
-        parameters: Mapping[str, Tensor],
-        tokens: Tensor,
-        targets: Tensor,
-        state: "State",
-        config: "ModelConfig",
-        *,
-        training: bool,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, "State"] | None:
+    def loss(self, window: "Window", targets: Tensor) -> tuple[Tensor, "State"] | None:
         """The mean loss over targets int64 [B,S] in nats, and the new state; None for what is not supported."""
-        if config.vocabulary_size > MAX_OUTPUTS or not self.supports(tokens, state, config, resets):
+        if window.config.vocabulary_size > MAX_OUTPUTS or not self.supports(window):
             return None
-        return self._run(parameters, (tokens, targets), state, config, training)
+        return self._run(window, targets)
 
-    def _run(
-        self,
-        parameters: Mapping[str, Tensor],
-        texts: tuple[Tensor, Tensor | None],
-        state: "State",
-        config: "ModelConfig",
-        training: bool,
-    ) -> tuple[Tensor, "State"]:
-        tokens, targets = texts
-        for ids in texts:  # the kernels trust what they are given
-            if ids is not None and (int(ids.min()) < 0 or int(ids.max()) >= config.vocabulary_size):
-                raise IndexError(f"a symbol is not in the vocabulary of {config.vocabulary_size}")
-        keep = 1.0 - config.dropout if training else 1.0
-        plan = Plan(
-            library=self.library,
-            workspaces=self._workspaces,
-            precision=self.precision if training else "fp32",
-            threads=self.threads,
-            cell=CELLS[config.cell, config.reset if config.cell == "gru" else ""],
-            layers=config.layers,
-            hidden=config.size,
-            keep=keep,
-            locked=config.locked,
-            seed=int(torch.randint(1 << 32, (1,))) if keep < 1 else 0,
-        )
-        weights = list(layer_tensors(parameters, config))
-        if config.embedding:
+    def _run(self, window: "Window", targets: Tensor | None) -> tuple[Tensor, "State"]:
+        config, parameters, tokens = window.config, window.parameters, window.tokens
+        weights = layer_tensors(parameters, config)
+        if config.embedding_dim:
             # A symbol's vector times the input weight is the same wherever the symbol stands: one column each.
             weights[0] = weights[0] @ parameters["embedding.weight"].t()
         if targets is not None:
             weights += [parameters["decoder.weight"], parameters["decoder.bias"]]
-        result, *last = _Window.apply(plan, tokens, targets, len(state), *state, *weights)  # type: ignore[no-untyped-call]
+        state, task = window.state, self._task(window, 0 if targets is None else config.vocabulary_size)
+        call: _Call = (self, self.precision if window.training else "fp32", task)
+        result, *last = _Window.apply(call, tokens, targets, len(state), *state, *weights)  # type: ignore[no-untyped-call]
         return result, tuple(last)
+
+    def _task(self, window: "Window", outputs: int) -> Task:
+        config = window.config
+        keep = 1.0 - config.dropout if window.training else 1.0
+        return Task(
+            cell=CELLS[config.definition.name],
+            steps=window.tokens.shape[1],
+            batch=window.tokens.shape[0],
+            layers=config.num_layers,
+            hidden=config.hidden_size,
+            padded=self.library.round_up(config.hidden_size),
+            symbols=config.vocabulary_size,
+            outputs=outputs,
+            outputs_padded=self.library.round_up(outputs),
+            threads=self.threads,
+            keep=keep,
+            seed=int(torch.randint(1 << 32, (1,))) if keep < 1 else 0,
+            locked=config.locked_dropout,
+        )
 
 
 def layer_tensors(parameters: Mapping[str, Tensor], config: "ModelConfig") -> list[Tensor]:
     """The layers' weights and biases in the order that the kernels take them."""
     return [
         parameters[f"layers.{layer}.{part}.{kind}"]
-        for layer in range(config.layers)
+        for layer in range(config.num_layers)
         for part in ("input", "hidden")
         for kind in ("weight", "bias")
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn.network.inference import Block, Network
+from charrnn.network.inference import Batch, Network
 from charrnn.network.kernels.build import CompileError, compiled_before
 from charrnn.network.kernels.compiled import CELLS, Library, load, loaded
 
@@ -66,7 +66,7 @@ class CompiledNetwork:
             layers.append(_Layer(*(self._packed(factor) for factor in factors), *biases))
         self._layers = (_Layer * len(layers))(*layers)
         self._fixed: dict[str, Any] = {
-            "cell": CELLS[self.config.cell, self.config.reset if self.config.cell == "gru" else ""],
+            "cell": CELLS[network.cell.name],
             "layers": len(layers),
             "size": self.size,
             "symbols": self.config.vocabulary_size,
@@ -93,11 +93,11 @@ class CompiledNetwork:
 
 
 class CompiledStreams:
-    """A `Stepper` that can also choose by itself. The streams begin with a zero state."""
+    """A `Decoder` that can also choose by itself. The streams begin with a zero state."""
 
     def __init__(self, network: CompiledNetwork, streams: int, threads: int = 1) -> None:
         self.streams, self._network = streams, network
-        width, symbols = network.config.layers * network.size, network.config.vocabulary_size
+        width, symbols = network.config.num_layers * network.size, network.config.vocabulary_size
         self._states, self._cells = _aligned(streams, width), _aligned(streams, width)
         self._padded = _aligned(streams, network.columns)
         self._scratch, self._weights = _aligned(streams, 8 * network.size), np.empty((streams, symbols))
@@ -113,7 +113,7 @@ class CompiledStreams:
         )
 
     def step(self, symbols: NDArray[np.intp]) -> Floats:
-        """As `Stepper.step`."""
+        """As `Decoder.step`."""
         if symbols.min() < 0 or symbols.max() >= self.logits.shape[1]:  # the kernels trust what they are given
             raise IndexError(f"a symbol is not in the vocabulary of {self.logits.shape[1]}")
         self._advance(np.ascontiguousarray(symbols[:, None], np.int64), None)
@@ -141,13 +141,13 @@ class CompiledStreams:
         task.uniform = None if uniform is None else uniform.ctypes.data
         self._network.advance(ctypes.byref(task))
 
-    def forget(self, streams: NDArray[np.bool_]) -> None:
-        """As `Stepper.forget`."""
+    def reset_state(self, streams: NDArray[np.bool_]) -> None:
+        """As `Decoder.reset_state`."""
         self._states[streams] = 0
         self._cells[streams] = 0
 
-    def spread(self, other: CompiledStreams) -> None:
-        """As `Stepper.spread`."""
+    def broadcast_state(self, other: CompiledStreams) -> None:
+        """As `Decoder.broadcast_state`."""
         self._states[:], self._cells[:], self._padded[:] = other._states[:1], other._cells[:1], other._padded[:1]
 
 
@@ -156,7 +156,7 @@ def compiled_network(model: CharRNN, *, wait: bool = False) -> CompiledNetwork |
 
     wait: whether it is worth compiling them now, where they never were.
     """
-    if model.decoder.weight.element_size() > 4:
+    if model.decoder.weight.element_size() > 4 or model.config.definition.name not in CELLS:
         return None
     library = loaded() if wait else _at_hand()
     if isinstance(library, CompileError) or library.functions.streams_bytes() != ctypes.sizeof(_Task):
@@ -176,7 +176,7 @@ def _at_hand() -> Library | CompileError:
 
 def _agrees(made: CompiledNetwork, network: Network) -> bool:
     """Whether some symbols give the logits that NumPy gives, as far as float32 goes."""
-    compiled, reference = CompiledStreams(made, 2), Block(network, 2)
+    compiled, reference = CompiledStreams(made, 2), Batch(network, 2)
     for symbol in (0, network.config.vocabulary_size - 1, 0):
         found, expected = (one.step(np.full(2, symbol)) for one in (compiled, reference))
         scale = max(1.0, float(np.abs(expected).max(initial=0)))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from charrnn.data.vocabulary import Vocabulary
-from charrnn.network.inference import Block, Network
+from charrnn.network.inference import Batch, Network
 from charrnn.network.kernels import build, compiled
 from charrnn.network.kernels.build import CompileError, find_compiler, folders, instruction_set, key, library
 from charrnn.network.kernels.streams import CompiledNetwork, CompiledStreams
@@ -168,12 +168,15 @@ def test_other_instruction_sets_give_the_same_numbers(tmp_path: Path, level: str
 
 def _compare_sampling(made: compiled.Library) -> None:
     """NumPy's logits, and a stream's bits alone and among others."""
-    for config in (ModelConfig(21, "lstm", size=33, layers=2), ModelConfig(21, "gru", size=33, layers=2)):
+    for config in (
+        ModelConfig(21, "lstm", hidden_size=33, num_layers=2),
+        ModelConfig(21, "gru", hidden_size=33, num_layers=2),
+    ):
         model = CharRNN(config)
         parameters = {name: np.random.default_rng(0).uniform(-0.4, 0.4, t.shape) for name, t in model.tensors().items()}
         network = Network(config, parameters, np.float32, made.granule)
         packed = CompiledNetwork(network, made)
-        many, alone, reference = CompiledStreams(packed, 32), CompiledStreams(packed, 1), Block(network, 32)
+        many, alone, reference = CompiledStreams(packed, 32), CompiledStreams(packed, 1), Batch(network, 32)
         for symbol in range(21):
             logits = many.step(np.full(32, symbol))
             np.testing.assert_allclose(logits, reference.step(np.full(32, symbol)), rtol=0, atol=1e-4)
@@ -184,7 +187,7 @@ def test_sampling_waits_for_a_compiler_only_where_it_pays(tmp_path: Path, monkey
     for name, value in compiler_script(tmp_path, WRITES).items():  # what it makes is no library: NumPy has to do
         monkeypatch.setenv(name, value)
     compiled.loaded.cache_clear()
-    model = CharRNN(ModelConfig(3, size=4)).eval()
+    model = CharRNN(ModelConfig(3, hidden_size=4)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(0.1)

@@ -17,17 +17,17 @@ from charrnn.network.kernels.compiled import CompiledStack, Library, Task, Works
 from charrnn.network.model import CharRNN, ModelConfig, State, reference_stack
 
 NETWORKS = [
-    ModelConfig(11, "lstm", size=20, layers=3),
-    ModelConfig(70, "lstm", size=64, layers=2),
-    ModelConfig(3, "lstm", size=33, layers=1, hidden_bias=False),
-    ModelConfig(11, "gru", size=20, layers=3, reset="before"),
-    ModelConfig(70, "gru", size=130, layers=2, reset="before"),
-    ModelConfig(11, "gru", size=20, layers=3, reset="after"),
-    ModelConfig(70, "gru", size=130, layers=1, reset="after"),
-    ModelConfig(11, "rnn", size=20, layers=3),
-    ModelConfig(70, "rnn", size=130, layers=2),
-    ModelConfig(11, "lstm", size=20, layers=2, embedding=7),
-    ModelConfig(11, "gru", size=16, layers=2, embedding=3),
+    ModelConfig(11, "lstm", hidden_size=20, num_layers=3),
+    ModelConfig(70, "lstm", hidden_size=64, num_layers=2),
+    ModelConfig(3, "lstm", hidden_size=33, num_layers=1, hidden_bias=False),
+    ModelConfig(11, "gru", hidden_size=20, num_layers=3),
+    ModelConfig(70, "gru", hidden_size=130, num_layers=2),
+    ModelConfig(11, "gru", hidden_size=20, num_layers=3, reset_after=True),
+    ModelConfig(70, "gru", hidden_size=130, num_layers=1, reset_after=True),
+    ModelConfig(11, "rnn", hidden_size=20, num_layers=3),
+    ModelConfig(70, "rnn", hidden_size=130, num_layers=2),
+    ModelConfig(11, "lstm", hidden_size=20, num_layers=2, embedding_dim=7),
+    ModelConfig(11, "gru", hidden_size=16, num_layers=2, embedding_dim=3),
 ]
 WINDOWS = [(1, 1), (5, 7), (26, 5)]
 # The largest relative error of a gradient: float32's rounding, and bfloat16's 8 bits through some ten products.
@@ -44,7 +44,7 @@ def library() -> Library:
 @cache
 def operators_have_an_lstm_in_bf16() -> bool:
     """oneDNN has none on CPUs without AVX-512; `charrnn.network.autotune` then counts it as infinitely slow."""
-    return possible(ModelConfig(3, "lstm", size=4, layers=1), Choice("pytorch", "bf16", 1))
+    return possible(ModelConfig(3, "lstm", hidden_size=4, num_layers=1), Choice("pytorch", "bf16", 1))
 
 
 def make(kernel: str, precision: str, threads: int = 2) -> Any:
@@ -56,7 +56,9 @@ def make(kernel: str, precision: str, threads: int = 2) -> Any:
 def network(config: ModelConfig, seed: int = 1) -> CharRNN:
     model = CharRNN(config)
     generator = torch.Generator().manual_seed(seed)
-    bound = min(0.4, 2 / config.size**0.5)  # larger ones make the network chaotic: rounding then shows in any kernel
+    bound = min(
+        0.4, 2 / config.hidden_size**0.5
+    )  # larger ones make the network chaotic: rounding then shows in any kernel
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-bound, bound, generator=generator)
@@ -66,8 +68,8 @@ def network(config: ModelConfig, seed: int = 1) -> CharRNN:
 def window(config: ModelConfig, batch: int, steps: int) -> tuple[Tensor, Tensor, State]:
     generator = torch.Generator().manual_seed(2)
     tokens, targets = (torch.randint(config.vocabulary_size, (batch, steps), generator=generator) for _ in range(2))
-    shape = (config.layers, batch, config.size)
-    return tokens, targets, tuple(torch.rand(shape, generator=generator) - 0.5 for _ in range(config.states))
+    shape = (config.num_layers, batch, config.hidden_size)
+    return tokens, targets, tuple(torch.rand(shape, generator=generator) - 0.5 for _ in range(config.definition.states))
 
 
 def results(model: CharRNN, tokens: Tensor, targets: Tensor, state: State, *, whole: bool) -> dict[str, Tensor]:
@@ -155,7 +157,7 @@ def test_a_row_does_not_depend_on_the_others(config: ModelConfig) -> None:
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
-    config = ModelConfig(5, size=256, layers=1, dropout=0.25)
+    config = ModelConfig(5, hidden_size=256, num_layers=1, dropout=0.25)
     model = network(config)
     tokens, _, state = window(config, 40, 30)
     plain = network(replace(config, dropout=0.0))
@@ -173,7 +175,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_gradients_through_dropout_are_those_of_the_same_masks(cell: str) -> None:
     """The loss is a smooth function for a fixed seed: its slope along the gradient must be the gradient's length."""
-    config = ModelConfig(7, cell, size=32, layers=2, dropout=0.5)
+    config = ModelConfig(7, cell, hidden_size=32, num_layers=2, dropout=0.5)
     model = network(config)
     model.stack = make("compiled", "fp32")
     texts = window(config, 6, 5)
@@ -201,7 +203,7 @@ def test_gradients_through_dropout_are_those_of_the_same_masks(cell: str) -> Non
 
 
 def test_what_the_compiled_kernels_do_not_know_is_left_to_others() -> None:
-    plain = ModelConfig(9, size=16)
+    plain = ModelConfig(9, hidden_size=16)
     tokens, targets, state = window(plain, 4, 6)
     resets = torch.zeros(4, 6, dtype=torch.bool)
     resets[1, 3] = True
@@ -221,7 +223,7 @@ def test_what_the_compiled_kernels_do_not_know_is_left_to_others() -> None:
 
 
 def test_a_large_vocabulary_is_decoded_by_pytorch() -> None:
-    config = ModelConfig(3000, size=16, layers=1)
+    config = ModelConfig(3000, hidden_size=16, num_layers=1)
     texts = window(config, 3, 4)
     model = network(config)
     model.stack = make("compiled", "fp32")
@@ -232,7 +234,7 @@ def test_a_large_vocabulary_is_decoded_by_pytorch() -> None:
 
 @pytest.mark.parametrize("symbol", [-1, 9])
 def test_a_symbol_outside_the_vocabulary_is_refused(symbol: int) -> None:
-    model = network(ModelConfig(9, size=16))
+    model = network(ModelConfig(9, hidden_size=16))
     model.stack = make("compiled", "fp32")
     tokens = torch.zeros(2, 3, dtype=torch.int64)
     wrong = tokens.clone()
@@ -245,7 +247,7 @@ def test_a_symbol_outside_the_vocabulary_is_refused(symbol: int) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_no_number_stays_so(precision: str) -> None:
     """An exploding run is recognised by its loss: the kernels' clamps must not hide it."""
-    config = ModelConfig(9, size=32)
+    config = ModelConfig(9, hidden_size=32)
     for name in ("layers.0.hidden.weight", "layers.1.input.weight", "decoder.weight", "decoder.bias"):
         model = network(config)
         model.stack = make("compiled", precision)
@@ -256,7 +258,7 @@ def test_what_is_no_number_stays_so(precision: str) -> None:
 
 
 def test_extreme_weights_saturate_and_do_not_overflow() -> None:
-    config = ModelConfig(9, size=32)
+    config = ModelConfig(9, hidden_size=32)
     model = network(config)
     model.stack = make("compiled", "fp32")
     with torch.no_grad():
@@ -278,7 +280,7 @@ def network_scaled(config: ModelConfig, factor: float) -> CharRNN:
 
 
 def test_one_window_has_one_way_back() -> None:
-    model = network(ModelConfig(9, size=16))
+    model = network(ModelConfig(9, hidden_size=16))
     model.stack = make("compiled", "fp32")
     loss, _ = model.loss(*window(model.config, 2, 3))
     loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
@@ -288,7 +290,7 @@ def test_one_window_has_one_way_back() -> None:
 
 def test_windows_may_be_open_side_by_side() -> None:
     """Memory goes back to the pool only when a window is over."""
-    config = ModelConfig(9, size=16)
+    config = ModelConfig(9, hidden_size=16)
     model = network(config)
     model.stack = make("compiled", "fp32")
     first, second = window(config, 2, 3), window(config, 2, 3)
@@ -338,7 +340,7 @@ def test_a_library_that_computes_something_else_is_found_out(monkeypatch: pytest
 
 def test_training_goes_the_same_way_as_the_reference() -> None:
     """Forty steps of plain gradient descent: losses stay together as float32's rounding allows."""
-    config = ModelConfig(12, size=24)
+    config = ModelConfig(12, hidden_size=24)
     text = torch.randint(12, (8, 41), generator=torch.Generator().manual_seed(4))
     losses: dict[str, list[float]] = {}
     for kernel in ("reference", "compiled"):

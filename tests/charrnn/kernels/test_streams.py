@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from charrnn.network.inference import Block, Network
+from charrnn.network.inference import Batch, Network
 from charrnn.network.kernels import streams
 from charrnn.network.kernels.build import CompileError
 from charrnn.network.kernels.compiled import Library, loaded
@@ -17,12 +17,12 @@ from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.sampling.generation import SamplingConfig
 
 NETWORKS = [
-    ModelConfig(21, "lstm", size=32, layers=1),
-    ModelConfig(70, "lstm", size=50, layers=3, embedding=9, batchnorm=True),
-    ModelConfig(21, "gru", size=33, layers=3, reset="before", batchnorm=True),
-    ModelConfig(65, "gru", size=70, layers=2, reset="after", embedding=5),
-    ModelConfig(3, "rnn", size=21, layers=1),
-    ModelConfig(130, "rnn", size=40, layers=3, batchnorm=True),
+    ModelConfig(21, "lstm", hidden_size=32, num_layers=1),
+    ModelConfig(70, "lstm", hidden_size=50, num_layers=3, embedding_dim=9, batchnorm=True),
+    ModelConfig(21, "gru", hidden_size=33, num_layers=3, batchnorm=True),
+    ModelConfig(65, "gru", hidden_size=70, num_layers=2, reset_after=True, embedding_dim=5),
+    ModelConfig(3, "rnn", hidden_size=21, num_layers=1),
+    ModelConfig(130, "rnn", hidden_size=40, num_layers=3, batchnorm=True),
 ]
 STREAMS = [1, 2, 5, 13, 50, 110]
 
@@ -62,7 +62,7 @@ def drawn(made: CompiledNetwork, count: int, threads: int, length: int = 40) -> 
 def test_logits_are_those_of_float64(config: ModelConfig, library: Library) -> None:
     made = CompiledNetwork(arranged(config, np.float32, library.granule), library)
     for count in (1, 2, 7, 32):
-        compiled, reference = CompiledStreams(made, count, 2), Block(arranged(config, np.float64, 16), 32)
+        compiled, reference = CompiledStreams(made, count, 2), Batch(arranged(config, np.float64, 16), 32)
         random = np.random.default_rng(count)
         for _ in range(30):
             symbols = random.integers(config.vocabulary_size, size=32)

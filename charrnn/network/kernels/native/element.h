@@ -14,12 +14,24 @@ typedef float NAME(el);
 #define el NAME(el)
 
 #if PRECISION == 16
-INLINE vf NAME(load_el)(const el *p) {
-    __m256i x = _mm256_loadu_si256((const __m256i *)p);
-    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
-}
-INLINE void NAME(store_el)(el *p, vf v) {
+INLINE vu NAME(widened)(const el *p) { return __builtin_convertvector(*(const vh_u *)p, vu); }
+INLINE vf NAME(load_el)(const el *p) { return (vf)(NAME(widened)(p) << 16); }
+INLINE void NAME(store_el)(el *p, vf v) { /* as to_el */
+#if defined(__AVX512BF16__)
     _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#else
+    const vu b = (vu)v, no_number = (vu)((b & 0x7fffffffu) > 0x7f800000u);
+    const vu up = (b + 0x7fff + ((b >> 16) & 1)) >> 16;
+    *(vh_u *)p = __builtin_convertvector((no_number & ((b >> 16) | 0x40)) | (~no_number & up), vh);
+#endif
+}
+INLINE void NAME(store_two)(el *p, vf a, vf b) {
+#if defined(__AVX512BF16__)
+    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+#else
+    NAME(store_el)(p, a);
+    NAME(store_el)(p + VL, b);
+#endif
 }
 INLINE float NAME(from_el)(el x) {
     const uint32_t bits = (uint32_t)x << 16;
@@ -37,24 +49,29 @@ INLINE uint32_t NAME(word)(float a, float b) {
     return (uint32_t)NAME(to_el)(a) | ((uint32_t)NAME(to_el)(b) << 16);
 }
 INLINE vf NAME(dot)(vf acc, uint32_t a, vu b) {
+#if defined(__AVX512BF16__)
     return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
+#else
+    const vu word = (vu){0} + a;
+    return acc + (vf)(word << 16) * (vf)(b << 16) + (vf)(word & 0xffff0000u) * (vf)(b & 0xffff0000u);
+#endif
 }
 /* Words of two rows of the summed dimension, VL of them. */
-INLINE vu NAME(pair)(const el *a, const el *b) {
-    __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)a));
-    __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)b));
-    return (vu)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
+INLINE vu NAME(pair)(const el *a, const el *b) { return NAME(widened)(a) | NAME(widened)(b) << 16; }
 INLINE vf NAME(tanh_of)(vf x) { /* x P(x²) / Q(x²): own minimax fit to 2e-6, then a reciprocal of 14 bits */
     x = vmin(splat(7.5f), vmax(splat(-7.5f), x));
     vf u = x * x;
     vf p = ((3.729920084e-06f * u + 2.236411034e-03f) * u + 1.225879126e-01f) * u + 9.999982805e-01f;
     vf q = ((1.378361358e-04f * u + 2.088764276e-02f) * u + 4.559089641e-01f) * u + 1.0f;
-    return x * p * (vf)_mm512_rcp14_ps((__m512)q);
+    return x * p * rough_reciprocal(q);
 }
 #else
 INLINE vf NAME(load_el)(const el *p) { return load(p); }
 INLINE void NAME(store_el)(el *p, vf v) { store(p, v); }
+INLINE void NAME(store_two)(el *p, vf a, vf b) {
+    store(p, a);
+    store(p + VL, b);
+}
 INLINE float NAME(from_el)(el x) { return x; }
 INLINE el NAME(to_el)(float x) { return x; }
 INLINE uint32_t NAME(word)(float a, float b) {
@@ -158,10 +175,22 @@ INLINE void NAME(outer_tile)(const int rows, const uint32_t *a, int64_t words, c
 #else
 #define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6)
 #endif
+#if PRECISION == 16 && TILES
+#include "tile_products.h"
+#define IN_TILES tiles_allowed
+#else
+#define IN_TILES 0
+#endif
 /* Any number of rows, in tiles of about the same size: the panels stay in a near cache for all of them. */
 static __attribute__((noinline)) void NAME(product)(int rows, const float *const *init, int64_t at0, int64_t at1,
                                                     const NAME(part) *parts, int count, float *out, int64_t ld,
                                                     int64_t second) {
+#if PRECISION == 16 && TILES
+    if (tiles_allowed) {
+        NAME(product_in_tiles)(rows, init, at0, at1, parts, count, out, ld, second);
+        return;
+    }
+#endif
     const int tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
     for (int i = 0; i < tiles; i++) {
         const int m = rows * i / tiles;

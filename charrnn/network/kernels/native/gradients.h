@@ -54,6 +54,14 @@ static float NAME(bias_sum)(const task_t *t, const NAME(plan) *p, int64_t l, int
     return b;
 }
 
+INLINE void NAME(give)(const task_t *t, float *to, float value) { *to = t->add ? *to + value : value; }
+static void NAME(give_row)(const task_t *t, float *to, const float *from, int64_t n) {
+    if (t->add)
+        for (int64_t u = 0; u < n; u++) to[u] += from[u];
+    else
+        memcpy(to, from, (size_t)n * 4);
+}
+
 /* Some units of one gate of one layer. A GRU's n gate has, towards h, another gradient or another input. */
 static void NAME(gate_gradients)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t gate, int64_t from,
                                  int64_t count, char *scratch) {
@@ -61,33 +69,56 @@ static void NAME(gate_gradients)(const task_t *t, const NAME(plan) *p, int64_t l
     const int64_t h = t->hidden, hp = t->padded, width = slots_of(t) * hp, row = gate * hp + from;
     const int n_gate = gate == 2 && t->cell != LSTM;
     const int64_t hidden_slot = n_gate && t->cell == GRU_AFTER ? 3 : gate;
-    if (l)
-        NAME(outer)(t, at->gates + row, width, count, p->layers[l - 1].y, at->dx + row * hp, at->dbias + row, scratch);
-    else
-        NAME(by_symbol)(t, p, gate, from, count);
-    if (hidden_slot != gate && !l) NAME(by_symbol)(t, p, hidden_slot, from, count);
-    NAME(outer)(t, at->gates + hidden_slot * hp + from, width, count,
-                n_gate && t->cell == GRU_BEFORE ? at->more : at->hs, at->dh + row * hp,
-                hidden_slot != gate && l ? at->dbias + hidden_slot * hp + from : 0, scratch);
+    const el *dz = at->gates + row, *dhidden = at->gates + hidden_slot * hp + from;
+    const int before = n_gate && t->cell == GRU_BEFORE;
+    float *dx = l ? at->dx + row * hp : 0, *dh = at->dh + row * hp, *dbias = l ? at->dbias + row : 0;
+    float *hidden_dbias = l && hidden_slot != gate ? at->dbias + hidden_slot * hp + from : 0;
+    if (!l) NAME(by_symbol)(t, p, gate, from, count);
+    if (!l && hidden_slot != gate) NAME(by_symbol)(t, p, hidden_slot, from, count);
+#if PRECISION == 16 && TILES
+    if (tiles_allowed) {
+        const uint32_t *b[2] = {before ? at->pairs_more : at->pairs_h, l ? NAME(output_pairs)(t, &p->layers[l - 1]) : 0};
+        float *dw[2] = {dh, dx};
+        if (hidden_slot == gate)
+            NAME(outer_in_tiles)(t, dz, width, count, b, dw, l ? 2 : 1, dbias, scratch);
+        else {
+            NAME(outer_in_tiles)(t, dhidden, width, count, b, dw, 1, hidden_dbias, scratch);
+            if (l) NAME(outer_in_tiles)(t, dz, width, count, b + 1, dw + 1, 1, dbias, scratch);
+        }
+    } else
+#endif
+    {
+        if (l) NAME(outer)(t, dz, width, count, p->layers[l - 1].y, dx, dbias, scratch);
+        NAME(outer)(t, dhidden, width, count, before ? at->more : at->hs, dh, hidden_dbias, scratch);
+    }
     for (int64_t u = from; u < from + count && u < h; u++) {
         const int64_t out = gate * h + u;
-        memcpy(t->gradients[4 * l + 2] + out * h, at->dh + (gate * hp + u) * hp, (size_t)h * 4);
-        t->gradients[4 * l + 1][out] = NAME(bias_sum)(t, p, l, gate, u);
-        t->gradients[4 * l + 3][out] = NAME(bias_sum)(t, p, l, hidden_slot, u);
+        NAME(give_row)(t, t->gradients[4 * l + 2] + out * h, at->dh + (gate * hp + u) * hp, h);
+        NAME(give)(t, t->gradients[4 * l + 1] + out, NAME(bias_sum)(t, p, l, gate, u));
+        NAME(give)(t, t->gradients[4 * l + 3] + out, NAME(bias_sum)(t, p, l, hidden_slot, u));
         if (l)
-            memcpy(t->gradients[4 * l] + out * h, at->dx + (gate * hp + u) * hp, (size_t)h * 4);
+            NAME(give_row)(t, t->gradients[4 * l] + out * h, at->dx + (gate * hp + u) * hp, h);
         else
             for (int64_t s = 0; s < t->symbols; s++)
-                t->gradients[0][out * t->symbols + s] = at->dbias[s * width + gate * hp + u];
+                NAME(give)(t, t->gradients[0] + out * t->symbols + s, at->dbias[s * width + gate * hp + u]);
     }
 }
 
 static void NAME(decoder_gradients)(const task_t *t, const NAME(plan) *p, int64_t from, int64_t count, char *scratch) {
     const int64_t hp = t->padded, h = t->hidden;
-    NAME(outer)(t, p->dlogits + from, t->outputs_padded, count, p->layers[t->layers - 1].y, p->ddecoder + from * hp,
-                p->ddecoder_bias + from, scratch);
+    const el *d = p->dlogits + from;
+    const NAME(layer) *last = &p->layers[t->layers - 1];
+    float *dw = p->ddecoder + from * hp, *dbias = p->ddecoder_bias + from;
+#if PRECISION == 16 && TILES
+    if (tiles_allowed) {
+        const uint32_t *b = NAME(output_pairs)(t, last);
+        NAME(outer_in_tiles)(t, d, t->outputs_padded, count, &b, &dw, 1, dbias, scratch);
+    } else
+#endif
+        NAME(outer)(t, d, t->outputs_padded, count, last->y, dw, dbias, scratch);
     for (int64_t j = from; j < from + count && j < t->outputs; j++) {
-        for (int64_t u = 0; u < h; u++) t->gradients[4 * t->layers][j * h + u] = p->ddecoder[j * hp + u] * t->scale;
-        t->gradients[4 * t->layers + 1][j] = p->ddecoder_bias[j] * t->scale;
+        float *row = t->gradients[4 * t->layers] + j * h;
+        for (int64_t u = 0; u < h; u++) NAME(give)(t, row + u, p->ddecoder[j * hp + u] * t->scale);
+        NAME(give)(t, t->gradients[4 * t->layers + 1] + j, p->ddecoder_bias[j] * t->scale);
     }
 }

@@ -7,12 +7,15 @@ static void NAME(gru_reset_and_update)(const task_t *t, const NAME(plan) *p, int
                                        const float *const *init, float *scratch) {
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, size = hp / KW * 2 * VL, slots = slots_of(t);
+    const int later = ADDED_LATER(l);
     for (int64_t u = 0; u < hp; u += VL) {
         NAME(part) parts[2];
         const int count = NAME(parts)(t, p, l, row, u / VL * size, at->hs, parts);
-        NAME(product)(rows, init, u, hp + u, parts, count, scratch, 2 * VL, VL);
+        NAME(product)(rows, later ? 0 : init, u, hp + u, parts, count, scratch, 2 * VL, VL);
         for (int m = 0; m < rows; m++) {
-            const vf r = NAME(sigmoid)(load(scratch + m * 2 * VL)), z = NAME(sigmoid)(load(scratch + m * 2 * VL + VL));
+            const float *a = scratch + m * 2 * VL, *b = init[m] + u;
+            const vf r = NAME(sigmoid)(NAME(completed)(a, later, b));
+            const vf z = NAME(sigmoid)(NAME(completed)(a + VL, later, b + hp));
             el *gates = at->gates + (row + m) * slots * hp + u;
             NAME(store_el)(gates, r);
             NAME(store_el)(gates + hp, z);
@@ -27,6 +30,7 @@ static void NAME(gru_forward)(const task_t *t, const NAME(plan) *p, int64_t l, i
     const int64_t hp = t->padded, B = t->batch, size = hp / KW * 2 * VL, slots = slots_of(t);
     const float *init[GROUP_MAX], *hidden_init[GROUP_MAX];
     float *hidden = scratch + GROUP_MAX * 2 * VL;
+    const int later = ADDED_LATER(l);
     for (int m = 0; m < rows; m++) hidden_init[m] = at->hidden_bias;
     for (int64_t step = 0; step < t->steps; step++) {
         const int64_t row = step * B + r0;
@@ -37,26 +41,31 @@ static void NAME(gru_forward)(const task_t *t, const NAME(plan) *p, int64_t l, i
             NAME(part) parts[2];
             const int count = NAME(parts)(t, p, l, row, panel, t->cell == GRU_BEFORE ? at->more : at->hs, parts);
             if (t->cell == GRU_BEFORE)
-                NAME(product)(rows, init, 2 * hp + u, 2 * hp + u + VL, parts, count, scratch, 2 * VL, VL);
+                NAME(product)(rows, later ? 0 : init, 2 * hp + u, 2 * hp + u + VL, parts, count, scratch, 2 * VL, VL);
             else { /* the part of x and that of h stay apart */
-                NAME(product)(rows, init, 2 * hp + u, 2 * hp + u + VL, parts, count - 1, scratch, 2 * VL, VL);
+                NAME(product)(rows, later ? 0 : init, 2 * hp + u, 2 * hp + u + VL, parts, count - 1, scratch, 2 * VL, VL);
                 NAME(product)(rows, hidden_init, u, u + VL, parts + count - 1, 1, hidden, 2 * VL, VL);
             }
-            for (int m = 0; m < rows; m++)
-                for (int64_t s = 0; s < 2 * VL; s += VL) {
-                    const int64_t here = (row + m) * hp + u + s;
-                    el *gates = at->gates + (row + m) * slots * hp + u + s;
-                    vf a = load(scratch + m * 2 * VL + s);
+            for (int m = 0; m < rows; m++) {
+                const int64_t here = (row + m) * hp + u;
+                el *gates = at->gates + (row + m) * slots * hp + u;
+                vf n[2], h[2];
+#pragma GCC unroll 2
+                for (int s = 0; s < 2; s++) {
+                    const int64_t v = s * VL;
+                    vf a = NAME(completed)(scratch + m * 2 * VL + v, later, init[m] + 2 * hp + u + v);
                     if (t->cell == GRU_AFTER) {
-                        const vf b = load(hidden + m * 2 * VL + s);
-                        NAME(store_el)(gates + 3 * hp, b);
-                        a += NAME(load_el)(gates) * b;
+                        const vf b = load(hidden + m * 2 * VL + v);
+                        NAME(store_el)(gates + 3 * hp + v, b);
+                        a += NAME(load_el)(gates + v) * b;
                     }
-                    const vf n = NAME(tanh_of)(a), h = n + NAME(load_el)(gates + hp) * (load(at->c + here) - n);
-                    NAME(store_el)(gates + 2 * hp, n);
-                    store(at->c + here + B * hp, h);
-                    NAME(emit)(t, at, l, step, r0 + m, u + s, h);
+                    n[s] = NAME(tanh_of)(a);
+                    h[s] = n[s] + NAME(load_el)(gates + hp + v) * (load(at->c + here + v) - n[s]);
+                    store(at->c + here + v + B * hp, h[s]);
                 }
+                NAME(store_two)(gates + 2 * hp, n[0], n[1]);
+                NAME(emit)(t, at, l, step, r0 + m, u, h[0], h[1]);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ typedef struct {
     float *c;                  /* [steps + 1, batch, padded]: LSTM: c; GRU: h */
     float *dbias;              /* as bias, but slots in place of gates */
     float *dx, *dh;            /* gradients of the weights [gates * padded, padded] */
+    uint32_t *pairs_h, *pairs_y, *pairs_more; /* of hs, y and more, for tiles: see tile_gradients.h */
 } NAME(layer);
 
 typedef struct {
@@ -45,6 +46,10 @@ static void NAME(lay_out)(NAME(plan) *p, const task_t *t) {
         at->dbias = take(&a, symbols * slots * hp * 4);
         at->dx = l ? take(&a, gates * hp * hp * 4) : 0;
         at->dh = take(&a, gates * hp * hp * 4);
+        const int64_t pairs = pair_words(t) * hp * 4;
+        at->pairs_h = IN_TILES ? take(&a, pairs) : 0;
+        at->pairs_y = IN_TILES && (t->keep < 1 || t->batch % 2) ? take(&a, pairs) : 0;
+        at->pairs_more = IN_TILES && t->cell == GRU_BEFORE ? take(&a, pairs) : 0;
     }
     p->decoder = take(&a, t->outputs_padded * hp * size);
     p->back_decoder = take(&a, t->outputs_padded * hp * size);
@@ -164,12 +169,26 @@ static void NAME(pack_forward)(const void *job, int64_t i, int thread) {
         NAME(pack_decoder)(t, p, (i - all) * 2 * VL);
 }
 
+#if PRECISION == 16 && TILES
+static void NAME(pack_factors)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t n);
+#endif
+
+static int64_t NAME(backward_panels)(const task_t *t) {
+    return (t->layers + (t->outputs > 0) + (IN_TILES ? t->layers : 0)) * t->padded / (2 * VL);
+}
+
 static void NAME(pack_backward)(const void *job, int64_t i, int thread) {
     const task_t *t = ((const NAME(job) *)job)->task;
     const NAME(plan) *p = ((const NAME(job) *)job)->plan;
     const int64_t h = t->hidden, hp = t->padded, gates = gates_of(t), panels = hp / (2 * VL);
     const int64_t size = gates * hp / KW * 2 * VL, l = i / panels, q = i % panels;
     (void)thread;
+#if PRECISION == 16 && TILES
+    if (l >= t->layers + (t->outputs > 0)) {
+        NAME(pack_factors)(t, p, l - t->layers - (t->outputs > 0), q * 2 * VL);
+        return;
+    }
+#endif
     if (l == t->layers) {
         NAME(pack_columns)(p->back_decoder + q * t->outputs_padded / KW * 2 * VL, t->weights[4 * l], h, 1, t->outputs,
                            t->outputs_padded, q * 2 * VL);

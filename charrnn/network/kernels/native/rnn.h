@@ -4,16 +4,19 @@ static void NAME(rnn_forward)(const task_t *t, const NAME(plan) *p, int64_t l, i
     const NAME(layer) *at = &p->layers[l];
     const int64_t hp = t->padded, size = hp / KW * 2 * VL;
     const float *init[GROUP_MAX];
+    const int later = ADDED_LATER(l);
     for (int64_t step = 0; step < t->steps; step++) {
         const int64_t row = step * t->batch + r0;
         NAME(row_inits)(t, p, l, r0, rows, step, init);
         for (int64_t u = 0; u < hp; u += 2 * VL) {
             NAME(part) parts[2];
             const int count = NAME(parts)(t, p, l, row, u / (2 * VL) * size, at->hs, parts);
-            NAME(product)(rows, init, u, u + VL, parts, count, scratch, 2 * VL, VL);
-            for (int m = 0; m < rows; m++)
-                for (int64_t s = 0; s < 2 * VL; s += VL)
-                    NAME(emit)(t, at, l, step, r0 + m, u + s, NAME(tanh_of)(load(scratch + m * 2 * VL + s)));
+            NAME(product)(rows, later ? 0 : init, u, u + VL, parts, count, scratch, 2 * VL, VL);
+            for (int m = 0; m < rows; m++) {
+                const float *a = scratch + m * 2 * VL, *b = init[m] + u;
+                NAME(emit)(t, at, l, step, r0 + m, u, NAME(tanh_of)(NAME(completed)(a, later, b)),
+                           NAME(tanh_of)(NAME(completed)(a + VL, later, b + VL)));
+            }
         }
     }
 }

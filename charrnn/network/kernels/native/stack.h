@@ -14,7 +14,7 @@ int64_t NAME(workspace)(const task_t *t) {
 #define CACHE (1 << 20) /* bytes */
 static int64_t NAME(groups)(const task_t *t) {
     const int64_t weights = 2 * gates_of(t) * t->padded * t->padded * (int64_t)sizeof(el);
-    const int64_t each = t->threads * (weights > CACHE ? GROUP_MAX : MAX_ROWS);
+    const int64_t each = t->threads * (IN_TILES ? 2 * TILE_ROWS : weights > CACHE ? GROUP_MAX : MAX_ROWS);
     const int64_t n = (t->batch + each - 1) / each * t->threads;
     return n < t->batch ? n : t->batch;
 }
@@ -25,6 +25,7 @@ static void NAME(forward_group)(const void *job, int64_t i, int thread) {
     const int64_t groups = NAME(groups)(t), r0 = t->batch * i / groups;
     const int rows = (int)(t->batch * (i + 1) / groups - r0);
     float *scratch = (float *)(p->scratch + thread * p->scratch_each);
+    if (IN_TILES) tile_shape(rows);
     for (int64_t l = 0; l < t->layers; l++) {
         NAME(begin)(t, p, l, r0, rows);
         if (t->cell == LSTM)
@@ -35,6 +36,7 @@ static void NAME(forward_group)(const void *job, int64_t i, int thread) {
             NAME(gru_forward)(t, p, l, r0, rows, scratch);
     }
     if (t->outputs) NAME(decode)(t, p, r0, rows, scratch);
+    if (IN_TILES) tile_release();
     NAME(give_output)(t, p, r0, rows);
 }
 
@@ -44,6 +46,7 @@ static void NAME(backward_group)(const void *job, int64_t i, int thread) {
     const int64_t groups = NAME(groups)(t), r0 = t->batch * i / groups;
     const int rows = (int)(t->batch * (i + 1) / groups - r0);
     float *scratch = (float *)(p->scratch + thread * p->scratch_each);
+    if (IN_TILES) tile_shape(rows);
     NAME(decode_back)(t, p, r0, rows);
     for (int64_t l = t->layers - 1; l >= 0; l--) {
         if (t->cell == LSTM)
@@ -53,6 +56,7 @@ static void NAME(backward_group)(const void *job, int64_t i, int thread) {
         else
             NAME(gru_backward)(t, p, l, r0, rows, scratch);
     }
+    if (IN_TILES) tile_release();
 }
 
 static void NAME(gradient_chunk)(const void *job, int64_t i, int thread) {
@@ -68,19 +72,22 @@ static void NAME(gradient_chunk)(const void *job, int64_t i, int thread) {
         NAME(decoder_gradients)(t, p, from, within(t->outputs_padded - from, CHUNK), scratch);
 }
 
-void NAME(forward)(const task_t *t) {
+/* Returns 0; otherwise a symbol is not in the vocabulary, and nothing was done. */
+int NAME(forward)(const task_t *t) {
     NAME(plan) p;
     const NAME(job) job = {t, &p};
+    if (!symbols_are_known(t)) return 1;
     NAME(lay_out)(&p, t);
     share(t->threads, t->layers * NAME(forward_panels)(t) + t->outputs_padded / (2 * VL), NAME(pack_forward), &job);
     share(t->threads, NAME(groups)(t), NAME(forward_group), &job);
+    return 0;
 }
 
 void NAME(backward)(const task_t *t) {
     NAME(plan) p;
     const NAME(job) job = {t, &p};
     NAME(lay_out)(&p, t);
-    share(t->threads, (t->layers + (t->outputs > 0)) * t->padded / (2 * VL), NAME(pack_backward), &job);
+    share(t->threads, NAME(backward_panels)(t), NAME(pack_backward), &job);
     share(t->threads, NAME(groups)(t), NAME(backward_group), &job);
     share(t->threads, t->layers * gates_of(t) * chunks_of(t->padded) + chunks_of(t->outputs_padded),
           NAME(gradient_chunk), &job);

@@ -8,6 +8,12 @@ INLINE void NAME(row_inits)(const task_t *t, const NAME(plan) *p, int64_t l, int
         init[m] = p->layers[l].bias + (l ? 0 : t->tokens[(r0 + m) * t->steps + step] * width);
 }
 
+/* Whether the symbol's column is added to the sums by the cell: tiles begin at one row for all. */
+#define ADDED_LATER(l) (IN_TILES && !(l))
+INLINE vf NAME(completed)(const float *sums, int later, const float *init) {
+    return later ? load(sums) + load(init) : load(sums);
+}
+
 /* The sums over the layer's input (not in the first layer, whose input is a symbol) and over `h`. */
 INLINE int NAME(parts)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t row, int64_t panel, const el *h,
                        NAME(part) *parts) {
@@ -39,12 +45,17 @@ INLINE void NAME(keep_last)(const task_t *t, float *out, int64_t l, int64_t row,
     for (int64_t j = 0; j < within(t->hidden - u, VL); j++) out[j] = v[j];
 }
 
-/* A new h: for the next step, for the next layer, and at the end for the caller. */
-INLINE void NAME(emit)(const task_t *t, const NAME(layer) *at, int64_t l, int64_t step, int64_t row, int64_t u, vf h) {
+/* A new h of 2 VL units: for the next step, for the next layer, and at the end for the caller. */
+INLINE void NAME(emit)(const task_t *t, const NAME(layer) *at, int64_t l, int64_t step, int64_t row, int64_t u, vf h,
+                       vf h2) {
     const int64_t here = (step * t->batch + row) * t->padded + u;
-    NAME(store_el)(at->hs + here + t->batch * t->padded, h);
-    if (t->keep < 1) NAME(store_el)(at->y + here, h * NAME(mask)(t, l, step, row, u));
-    if (step == t->steps - 1) NAME(keep_last)(t, t->hn, l, row, u, h);
+    NAME(store_two)(at->hs + here + t->batch * t->padded, h, h2);
+    if (t->keep < 1)
+        NAME(store_two)(at->y + here, h * NAME(mask)(t, l, step, row, u), h2 * NAME(mask)(t, l, step, row, u + VL));
+    if (step == t->steps - 1) {
+        NAME(keep_last)(t, t->hn, l, row, u, h);
+        NAME(keep_last)(t, t->hn, l, row, u + VL, h2);
+    }
 }
 
 /* The gradient of a layer's output that comes from above it. */

@@ -2,7 +2,14 @@
 #ifndef CHARRNN_TASK_H
 #define CHARRNN_TASK_H
 #include "pool.h"
+#include "tile.h"
 #include "vector.h"
+
+#if defined(__AVX512BF16__) || defined(EMULATE_TILES)
+#define BF16 1 /* whether there are products in bfloat16 */
+#else
+#define BF16 0
+#endif
 
 enum { LSTM, GRU_BEFORE, GRU_AFTER, RNN };
 #define LAYERS_MAX 64
@@ -28,6 +35,7 @@ typedef struct {
     const float *doutput; /* its gradient */
     float *loss;          /* [batch, steps], nats */
     char *memory;         /* the workspace */
+    int64_t add;          /* whether gradients are added to what is there */
 } task_t;
 
 static int64_t gates_of(const task_t *t) { return t->cell == LSTM ? 4 : t->cell == RNN ? 1 : 3; }
@@ -51,4 +59,22 @@ static int64_t within(int64_t n, int64_t limit) { return n < 0 ? 0 : n > limit ?
 #define WORDS_AT_ONCE 128 /* of the summed dimension, in the gradients of the weights */
 #define CHUNK 128         /* rows of a weight's gradient that are one piece of work */
 static int64_t chunks_of(int64_t columns) { return (columns + CHUNK - 1) / CHUNK; }
+
+static int all_below(const int64_t *ids, int64_t count, int64_t limit) {
+    uint64_t all = 0;
+    for (int64_t i = 0; i < count; i++) all |= (uint64_t)((uint64_t)ids[i] >= (uint64_t)limit);
+    return !all;
+}
+
+/* Whether symbols and targets are in their vocabularies: the kernels trust them. */
+static int symbols_are_known(const task_t *t) {
+    const int64_t count = t->batch * t->steps;
+    return all_below(t->tokens, count, t->symbols) && (!t->outputs || all_below(t->targets, count, t->outputs));
+}
+
+/* Words of two rows each, in a panel of all rows of all steps and those of a state before or after them. */
+static int64_t pair_words(const task_t *t) {
+    const int64_t words = (t->steps * t->batch + 1) / 2;
+    return (words + WORDS_AT_ONCE - 1) / WORDS_AT_ONCE * WORDS_AT_ONCE + (t->batch + 1) / 2;
+}
 #endif

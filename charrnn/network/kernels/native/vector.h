@@ -11,7 +11,7 @@
 
 /* MAX_ROWS: rows of a tile. Two accumulators a row, two weights and a broadcast have to fit the registers:
    32 of them with AVX-512 and NEON, 16 before. */
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(EMULATE_TILES)
 #define VL 16
 #define MAX_ROWS 12
 #elif defined(__AVX__)
@@ -31,6 +31,8 @@ typedef float vf __attribute__((vector_size(VL * 4)));
 typedef float vf_u __attribute__((vector_size(VL * 4), aligned(4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
+typedef uint16_t vh __attribute__((vector_size(VL * 2)));
+typedef uint16_t vh_u __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 typedef uint32_t vu_u __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 
 INLINE vf load(const float *p) { return *(const vf_u *)p; }
@@ -55,19 +57,34 @@ INLINE vf vmax(vf a, vf b) {
 #endif
 }
 INLINE float sum(vf v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#else
     float s = 0;
     for (int i = 0; i < VL; i++) s += v[i];
     return s;
+#endif
 }
 INLINE float highest(vf v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
     float s = v[0];
     for (int i = 1; i < VL; i++) s = v[i] > s ? v[i] : s;
     return s;
+#endif
+}
+INLINE vf rough_reciprocal(vf x) { /* to 14 bits at least */
+#if defined(__AVX512F__)
+    return (vf)_mm512_rcp14_ps((__m512)x);
+#else
+    return 1.0f / x;
+#endif
 }
 INLINE vf reciprocal(vf x) {
 #if defined(__AVX512F__)
-    vf r = (vf)_mm512_rcp14_ps((__m512)x); /* 14 bits, then one Newton step */
-    return r + r * (1.0f - x * r);
+    vf r = rough_reciprocal(x);
+    return r + r * (1.0f - x * r); /* one Newton step */
 #else
     return 1.0f / x;
 #endif

@@ -1,26 +1,23 @@
 """Doing a playbook's steps on one host, in order.
 
-Commands run detached from the connection (`bootstrap.hosts.jobs`), and their durations are taken by the host itself,
-on its own clock. What a step yields is events: the caller stores and shows them.
+Commands run detached from the connection (`bootstrap.hosts.detached`), and their durations are taken by the host
+itself, on its own clock. What a step yields is events: the caller stores and shows them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from bootstrap.clock import Instant
+from bootstrap import first_checkpoint
 from bootstrap.errors import HostError
-from bootstrap.events import Event, first_checkpoint
-from bootstrap.hosts import session as sessions
+from bootstrap.events import Event
 from bootstrap.hosts.base import check
-from bootstrap.hosts.jobs import Job, JobLostError, JobStoppedError, JobTimeoutError, Span
+from bootstrap.hosts.detached import Detached, TimeLimitError
 from bootstrap.playbook import values
 from bootstrap.playbook.schema import WaitForFile, WaitForPort
 
@@ -28,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from bootstrap.hosts.base import Host, Result
+    from bootstrap.first_checkpoint import FirstCheckpoint
+    from bootstrap.hosts.base import Host
+    from bootstrap.hosts.detached import State
     from bootstrap.playbook.schema import Playbook, Step
 
 FOLDER = ".charrnn-bootstrap"
@@ -36,31 +35,9 @@ FOLDER = ".charrnn-bootstrap"
 
 _WAIT_FILE = "until [ -e {path} ]; do sleep 0.3; done"
 _WAIT_PORT = 'until (exec 3<>"/dev/tcp/127.0.0.1/{port}") 2>/dev/null; do sleep 0.3; done'
-# The trainer writes first-checkpoint.json when its first checkpoint is whole and in place, with the times of it.
-_WAIT_CHECKPOINT = r"""
-until [ -s {marker} ]; do
-    if [ -e {session}/exit ]; then
-        [ -s {marker} ] && break
-        tail -n 20 {session}/log
-        echo "the session ended with exit code $(cat {session}/exit) before its first checkpoint"
-        exit 1
-    fi
-    sleep 0.3
-done
+_BEGIN = """
+cd && pwd && umask 077 && mkdir -p "$1" && { cat /proc/sys/kernel/random/boot_id; cut -d" " -f1 /proc/uptime; }
 """
-_WAIT_SESSION = r"""
-until [ -e {session}/exit ]; do
-    if [ -e {session}/pid ] && ! kill -0 "$(cat {session}/pid)" 2>/dev/null && [ ! -e {session}/exit ]; then
-        sleep 1; [ -e {session}/exit ] || {{ echo "the session is gone"; exit 137; }}
-    fi
-    sleep 0.3
-done
-tail -n 20 {session}/log
-exit "$(cat {session}/exit)"
-"""
-_MOMENT = 'cat /proc/sys/kernel/random/boot_id; cut -d" " -f1 /proc/uptime; date +%s.%N'
-_BEGIN = f'cd && pwd && umask 077 && mkdir -p "$1" && {{ {_MOMENT}; }}'
-_STOP_SESSION = 'pid=$(cat "$1/pid" 2>/dev/null) && kill -TERM "-$pid" 2>/dev/null; exit 0'
 
 
 class StepError(HostError):
@@ -79,7 +56,7 @@ class StepError(HostError):
         super().__init__(message, remedy=remedy)
         self.phase = phase
         self.step_code = exit_code
-        self.lines = lines or []
+        self.lines = (lines or [])[-20:]
         self.kind = kind
 
 
@@ -111,7 +88,7 @@ class Runner:
     context: Context
     events: list[Event] = field(default_factory=list)
     fetched: list[Path] = field(default_factory=list)
-    session: sessions.Session | None = None
+    training: FirstCheckpoint | None = None
     begun: tuple[str, float] | None = None
     _checkpoint: str | None = None
     _home: PurePosixPath = field(default_factory=PurePosixPath)
@@ -144,7 +121,9 @@ class Runner:
         if step.run is not None:
             self._command(number, step, self._fill(step.run))
         if step.session is not None:
-            self._start_session(step, self._fill(step.session))
+            name = f"{self.context.run_id}-{_slug(step.phase)}"
+            command = ["sh", "-c", self._fill(step.session)]
+            self.training = first_checkpoint.start(self.host, self._home / "charrnn", name, command)
         if step.wait_for is not None:
             self._wait(number, step)
         for word in step.get:
@@ -196,40 +175,40 @@ class Runner:
         self.host.get(remote, local)
         self.fetched.append(local)
 
-    def _command(self, number: int, step: Step, command: str, *, what: str = "run") -> Result:
-        """Run a command as a job, again if it failed and the step has retries. Raises StepError."""
+    def _command(self, number: int, step: Step, command: str, *, what: str = "run") -> None:
+        """Run a command detached, again if it failed and the step has retries. Raises StepError."""
         for attempt in range(step.retries + 1):
-            job = Job(self.host, f"{self._folder}/jobs/{number:02}-{_slug(step.phase)}-{what}-{attempt}")
-            job.start(command)
-            try:
-                result = job.wait(step.timeout, self.context.on_line, self.context.stopped)
-            except JobTimeoutError as error:
-                raise StepError(f"{step.phase}: {error}", phase=step.phase, kind="timeout", lines=job.lines) from error
-            except JobLostError as error:
-                raise StepError(f"{step.phase}: {error}", phase=step.phase, kind="lost", lines=job.lines) from error
-            if what == "run" and (span := job.span()):
-                self._record(step.phase, span, result.exit_code in step.ok)
-            if result.exit_code in step.ok:
-                return result
-        lines = result.stdout.splitlines()[-20:]
-        said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        message = f"{step.phase}: exit code {result.exit_code}: {said}"
-        raise StepError(message, phase=step.phase, exit_code=result.exit_code, lines=lines)
+            folder = self._folder / "jobs" / f"{number:02}-{_slug(step.phase)}-{what}-{attempt}"
+            job = Detached(self.host, folder)
+            job.start(["sh", "-c", command])
+            state = self._end(step, job, self.context.on_line)
+            if what == "run":
+                self._record(step, job, state)
+            if state.exit_code in step.ok:
+                return
+            if state.exit_code is None:
+                break
+        raise _failed(step, job, state)
 
-    def _record(self, phase: str, span: Span, ok: bool) -> None:
-        begun, ended = (
-            Instant(span.started, span.boot, span.started_wall),
-            Instant(span.ended, span.boot, span.ended_wall),
-        )
-        category = "wait" if phase == "cloud-init" else "mixed"
-        self.events.append(Event(begun, "start", {"phase": phase, "category": category}))
-        self.events.append(Event(ended, "end", {"phase": phase, "status": "ok" if ok else "failed"}))
+    def _end(
+        self,
+        step: Step,
+        job: Detached,
+        on_line: Callable[[str], None] | None = None,
+        file: PurePosixPath | None = None,
+    ) -> State:
+        try:
+            return job.wait(step.timeout, on_line, self.context.stopped, file=file)
+        except TimeLimitError as error:
+            raise StepError(f"{step.phase}: {error}", phase=step.phase, kind="timeout", lines=job.lines) from error
 
-    def _start_session(self, step: Step, command: str) -> None:
-        root = self._home / "charrnn"
-        check(self.host, ["rm", "-f", str(self._marker)], timeout=60)
-        name = f"{self.context.run_id}-{_slug(step.phase)}"
-        self.session = sessions.start(self.host, root / "sessions", name, ["sh", "-c", command], cwd=root)
+    def _record(self, step: Step, job: Detached, state: State) -> None:
+        times = job.times()
+        if len(times) == 2:
+            category = "wait" if step.phase == "cloud-init" else "mixed"
+            status = "ok" if state.exit_code in step.ok else "failed"
+            self.events.append(Event(times[0], "start", {"phase": step.phase, "category": category}))
+            self.events.append(Event(times[1], "end", {"phase": step.phase, "status": status}))
 
     def _wait(self, number: int, step: Step) -> None:
         target = step.wait_for
@@ -239,50 +218,38 @@ class Runner:
         elif isinstance(target, WaitForPort):
             inner = _WAIT_PORT.format(port=target.port)
             self._command(number, step, f"exec bash -c {shlex.quote(inner)}", what="wait")
+        elif self.training is None:
+            raise StepError(f"{step.phase}: no session was started to wait for", phase=step.phase)
+        elif target == "checkpoint":
+            self._wait_for_checkpoint(step, self.training)
         else:
-            if self.session is None:
-                raise StepError(f"{step.phase}: no session was started to wait for", phase=step.phase)
-            folder = shlex.quote(str(self.session.folder))
-            script = _WAIT_SESSION if target == "session" else _WAIT_CHECKPOINT
-            marker = shlex.quote(str(self._marker))
-            self._command(number, step, script.format(session=folder, marker=marker), what="wait")
-            if target == "checkpoint":
-                self._record_checkpoint()
+            state = self._end(step, self.training.session)
+            if state.exit_code not in step.ok:
+                raise _failed(step, self.training.session, state)
 
-    def _record_checkpoint(self) -> None:
-        """Take the times from the trainer: from the session's first moment to the checkpoint renamed into place."""
-        assert self.session is not None  # noqa: S101  (it was waited for)
-        said = json.loads(check(self.host, ["cat", str(self._marker)], timeout=60))
+    def _wait_for_checkpoint(self, step: Step, training: FirstCheckpoint) -> None:
+        state = self._end(step, training.session, file=training.marker)
+        said = training.read()
+        if said is None:
+            kind, why = "lost" if state.exit_code is None else "script", first_checkpoint.why_none(state)
+            lines = [*training.session.lines, why]
+            raise StepError(f"{step.phase}: {why}", phase=step.phase, kind=kind, lines=lines)
         self._checkpoint = PurePosixPath(str(said["checkpoint"])).name
-        boot, up, wall = check(self.host, ["sh", "-c", _MOMENT], timeout=60).split()
-        started = sessions.started_at(self.host, self.session)
-        begun, ended = started or float(said["start"]["uptime"]), float(said["first_checkpoint"]["uptime"])
-
-        def at(uptime: float) -> Instant:
-            seconds = datetime.fromtimestamp(float(wall) + uptime - float(up), UTC)
-            return Instant(uptime, boot, seconds.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
-
-        facts = {
-            "checkpoint": said.get("checkpoint"),
-            "session.kind": self.session.kind,
-            "session.name": self.session.name,
-        }
-        self.events += first_checkpoint(said, begun, at)
-        self.events += [Event(at(ended), "fact", {"name": name, "value": value}) for name, value in facts.items()]
-
-    @property
-    def _marker(self) -> PurePosixPath:
-        return self._home / "charrnn" / "cv" / "first-checkpoint.json"
+        self.events += training.events(said)
 
     def stop(self) -> None:
-        """Ask the host to stop the session that this run started."""
-        if self.session is not None:
-            argv = ["sh", "-c", _STOP_SESSION, "sh", str(self.session.folder)]
-            self.host.run(argv, timeout=30)
+        """Stop the session that this run started."""
+        if self.training is not None:
+            self.training.session.stop()
+
+
+def _failed(step: Step, job: Detached, state: State) -> StepError:
+    if state.exit_code is None:
+        return StepError(f"{step.phase}: {state.lost}", phase=step.phase, kind="lost", lines=job.lines)
+    said = next((line.strip() for line in reversed(job.lines) if line.strip()), "it said nothing")
+    message = f"{step.phase}: exit code {state.exit_code}: {said}"
+    return StepError(message, phase=step.phase, exit_code=state.exit_code, lines=job.lines)
 
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "step"
-
-
-__all__ = ["FOLDER", "Context", "JobStoppedError", "Runner", "StepError"]
