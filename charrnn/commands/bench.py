@@ -57,7 +57,7 @@ def command(context: click.Context, /, **given: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from charrnn import benchmark  # noqa: PLC0415 - heavy below here
+    from charrnn import benchmark
 
     quick = given["quick"]
     plan = benchmark.Plan(
@@ -144,12 +144,12 @@ def threads_command(as_json: bool, load: int, windows: int, symbols: int, precis
     """Measure thread counts, alone and beside a competing load, and keep the best for `charrnn train`.
 
     First kernel and precision are chosen by measurement, then the threads, never more than the control group and
-    the affinity mask allow. The choice is kept by machine and shape; `charrnn train` takes it up.
+    the affinity mask allow. The choice is kept by machine and shape; `charrnn train` uses it.
     """
-    from charrnn.benchmark import time_threads  # noqa: PLC0415
-    from charrnn.network import autotune as choices  # noqa: PLC0415 - brings torch
-    from charrnn.network.cpus import allowed_cpus  # noqa: PLC0415
-    from charrnn.network.model import ModelConfig  # noqa: PLC0415
+    from charrnn.benchmark import time_threads
+    from charrnn.network import autotune as choices
+    from charrnn.network.cpus import allowed_cpus
+    from charrnn.network.model import ModelConfig
 
     config = ModelConfig(symbols, given["model"], given["rnn_size"], given["num_layers"])
     shape = choices.Shape(config, given["batch_size"], given["seq_length"])
@@ -160,7 +160,7 @@ def threads_command(as_json: bool, load: int, windows: int, symbols: int, precis
     chosen = choices.fastest(shape, options, measurement)
     counts = sorted(choices.thread_counts(allowed_cpus()))
     timings = time_threads(shape, chosen, counts, load=load, windows=windows, measure=measurement)
-    kept = choices.remember(shape, f"{precision}-0", chosen, choices.store_files())
+    kept = choices.save_cached(shape, f"{precision}-0", chosen, choices.cache_files())
     if as_json:
         click.echo(
             json.dumps(

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from charrnn.commands.common import SETTINGS
 from charrnn.errors import UsageError
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=SETTINGS)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
 @click.option("--force", is_flag=True, help="Replace what stands there.")
@@ -19,8 +20,8 @@ def command(file: Path, output: Path, force: bool) -> None:
     FILE is read as data, and nothing in it is executed. LSTM, GRU and RNN networks are read, in the float or
     double precision they were trained in.
     """
-    from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415 - the libraries of the verb
-    from charrnn.checkpoints.char_rnn import read_t7  # noqa: PLC0415
+    from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.checkpoints.char_rnn import read_t7
 
     if output.exists() and not (force and (output / checkpoints.DESCRIPTION).is_file()):
         raise UsageError(f"{output} exists: name another --output" + ("" if force else ", or replace it with --force"))
