@@ -18,16 +18,16 @@ lint: $(VENV)/.complete ## ruff, mypy, shellcheck, and whether generated files a
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
-	$(BIN)/python -m bootstrap.install.shell_block --check
+	$(BIN)/python -m bootstrap.build.shell_table --check
 
 soak: $(VENV)/.complete ## What takes long: every moment of being killed, long trainings, large files
 	$(BIN)/python -m pytest -m soak --timeout 7200
 
 dist: $(VENV)/.complete ## Build what is to be served: make dist URL=https://example.org/charrnn
-	$(BIN)/python -m bootstrap.install.dist --url "$(URL)" --output dist
+	$(BIN)/python -m bootstrap.build.dist --url "$(URL)" --output dist
 
 docs: $(VENV)/.complete ## Write the generated parts of the documentation and of bootstrap.sh
-	$(BIN)/python -m bootstrap.install.shell_block --write
+	$(BIN)/python -m bootstrap.build.shell_table --write
 	$(BIN)/python -m charrnn.options.docs >$(VENV)/flags.part
 	mv $(VENV)/flags.part docs/flags.md
 	$(BIN)/python -m bootstrap.build.reference --write
@@ -38,7 +38,7 @@ pins: $(VENV)/.complete ## Pin anew what hosts get
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 	    bootstrap/install/requirements.in; } >$(VENV)/requirements.part
 	mv $(VENV)/requirements.part bootstrap/install/requirements.txt
-	$(BIN)/python -m bootstrap.install.shell_block --write
+	$(BIN)/python -m bootstrap.build.shell_table --write
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) dist build

@@ -61,7 +61,7 @@ repositories that do not answer (otherwise 300 s).
 USAGE
 }
 
-# ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin
+# ---- generated from distros/*.yml by `python -m bootstrap.build.shell_table --write`: begin
 readonly UV=0.13.9
 readonly LOGIN='^(PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPDIR|SUDO_.*|SSH_AUTH_SOCK|XDG_CONFIG_HOME|XDG_CONFIG_DIRS)$' # bootstrap/environment.py says why
 readonly SETTINGS='^(CHARRNN_.*|PIP_(CONFIG_FILE|INDEX_URL|PYPI_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TRUSTED_HOST|CERT|CLIENT_CERT|PROXY|TIMEOUT|DEFAULT_TIMEOUT|RETRIES|KEYRING_PROVIDER|USE_FEATURE|USE_DEPRECATED)|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_.*_(USERNAME|PASSWORD)|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR|OFFLINE|NATIVE_TLS|SYSTEM_CERTS|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|CONCURRENT_DOWNLOADS|PYTHON_INSTALL_MIRROR|PYTHON_DOWNLOADS_JSON_URL)|(http|https|ftp|all|no)_proxy|(HTTP|HTTPS|FTP|ALL|NO)_PROXY|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC|APT_CONFIG|DNF[0-9]|DNF_VAR_.*|YUM[0-9]|CC|NO_COLOR|TZ)$'
@@ -711,6 +711,40 @@ install_packages() {
     done
 }
 
+# Prints the packages of the tools that are wanted and not there, as bootstrap/packages/needs.py has it.
+lacking_tools() {
+    local name
+    for name in $OPTIONAL; do
+        case $name in
+            tmux) ! have tmux && ! have screen ;;
+            gcc | libc6-dev | glibc-devel) ! { { have gcc || have cc || have clang; } && [ -e /usr/include/stdio.h ]; } ;;
+            *) ! have "$name" ;;
+        esac && ! installed "$name" && echo "$name"
+    done
+}
+
+# install_python_and_tools PACKAGE...: one transaction for all that a bare host lacks; where that fails, without the
+# tools, which `charrnn-bootstrap install` then tries one by one. Sets DONE to what was installed.
+install_python_and_tools() {
+    local tools=() name size told
+    read -r -a tools <<<"$(lacking_tools | tr '\n' ' ')"
+    DONE=("$@")
+    if [ ${#tools[@]} -gt 0 ] && [ -z "$APART" ]; then
+        size=$(log_size)
+        attempt install "$@" "${tools[@]}"
+        if [ "$WHY" = ok ] || [ "$WHY" = some ]; then
+            for name in "${tools[@]}"; do ! installed "$name" || DONE+=("$name"); done
+            return 0
+        fi
+        told=$(log_from "$size" | grep -E "$(said missing)")
+        for name in "$@"; do # the next Python may be there, and the tools with it
+            [ "$WHY" != missing ] || [ -n "$UNSURE" ] || ! grep -Fqw -e "$name" <<<"$told" || return 1
+        done
+        APART=yes
+    fi
+    install_packages "$@"
+}
+
 packages() {
     local start name missing=() candidate choices=()
     start=$(now)
@@ -736,11 +770,11 @@ packages() {
     for candidate in ${PYTHON:+-} $PYTHONS; do
         set --
         [ "$candidate" = - ] || { IFS=, read -r -a choices <<<"${candidate#*=}"; set -- "${choices[@]}"; }
-        if install_packages "${missing[@]}" "$@"; then
+        if install_python_and_tools "${missing[@]}" "$@"; then
             [ -n "$PYTHON" ] || find_python "${candidate%%=*}" || continue
             close_phase ok
-            printf '%s\n' "${missing[@]}" "$@" >>"$PREFIX/state/packages"
-            row packages "$(since "$start")" "${missing[*]} $*"
+            printf '%s\n' "${DONE[@]}" >>"$PREFIX/state/packages"
+            row packages "$(since "$start")" "${DONE[*]}"
             return
         fi
         [ "$WHY" = missing ] || [ "$WHY" = conflict ] || break
@@ -1004,8 +1038,8 @@ look() {
 main() {
     plain_environment # before anything of ours has a value
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
-    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
-    DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' APART='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() DONE=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
     linux_only "$@"
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"

@@ -11,6 +11,7 @@ import click
 
 from bootstrap.commands._options import together
 from bootstrap.errors import UsageError
+from bootstrap.providers import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from bootstrap.providers.base import Plan, Provider, Request
 
 options = together(
-    click.option(
-        "--provider", "kind", type=click.Choice(["ec2", "inventory", "local"]), default="ec2", show_default=True
-    ),
+    click.option("--provider", "kind", type=click.Choice(list(KINDS)), default="ec2", show_default=True),
     click.option("--distros", help="Comma-separated: amazon,suse,rhel,ubuntu:22.04. Default: one of each family."),
     click.option("--replicas", type=click.IntRange(1, 1000), help="Hosts of each distro. Default: 1."),
     click.option("--instance-type", "types", help="Comma-separated, the preferred one first. Default: t3.micro."),
@@ -57,9 +56,9 @@ options = together(
 
 def request_of(given: dict[str, Any]) -> tuple[Request, Settings]:
     """Turn the options into what is asked for. Raises UsageError for options that do not go together."""
-    from bootstrap.launch.start import DEFAULT_DISTROS, Settings  # noqa: PLC0415  (loaded by the verb, not by --help)
-    from bootstrap.ledger.store import new_run_id  # noqa: PLC0415
-    from bootstrap.providers.base import Request  # noqa: PLC0415
+    from bootstrap.launch.start import DEFAULT_DISTROS, Settings
+    from bootstrap.ledger.store import new_run_id
+    from bootstrap.providers.base import Request
 
     _check_together(given)
     smoke = given["smoke"]
@@ -108,28 +107,11 @@ def _words(option: str, text: str | None) -> tuple[str, ...]:
 
 
 def _check_together(given: dict[str, Any]) -> None:
-    cloud_only = (
-        "distros",
-        "replicas",
-        "types",
-        "region",
-        "zone",
-        "subnet",
-        "profile",
-        "spot",
-        "volume_size",
-        "budget",
-        "max_hours",
-        "ssh_from",
-        "smoke",
-    )
-    if given["kind"] != "ec2":
-        for name in cloud_only:
+    for kind, provider in KINDS.items():
+        for name in sorted(provider.options - KINDS[given["kind"]].options):
             if given[name]:
-                shown = {"types": "instance-type"}.get(name, name.replace("_", "-"))
-                raise UsageError(f"--{shown} goes with --provider ec2, not with {given['kind']}")
-    if given["hosts_file"] and given["kind"] != "inventory":
-        raise UsageError("--hosts goes with --provider inventory")
+                shown = {"types": "instance-type", "hosts_file": "hosts"}.get(name, name.replace("_", "-"))
+                raise UsageError(f"--{shown} goes with --provider {kind}, not with {given['kind']}")
     if given["retry_spot"] and not given["spot"]:
         raise UsageError("--retry-spot goes with --spot")
     _check_values(given)
@@ -141,28 +123,23 @@ def _check_values(given: dict[str, Any]) -> None:
     if given["budget"] is not None and not 0 < given["budget"] < float("inf"):
         raise UsageError("--budget must be more than nothing")
     if given["name"] is not None:
-        from bootstrap.launch import state  # noqa: PLC0415
+        from bootstrap.launch import state
 
         state.check_name(given["name"])
     if given["ssh_from"]:
-        from bootstrap.providers import network  # noqa: PLC0415
+        from bootstrap.providers.ec2 import network
 
         network.cidr(given["ssh_from"])
     if given["ssh_timeout"] is not None and not 1 <= given["ssh_timeout"] <= 3600:
         raise UsageError("--ssh-timeout must be between 1 and 3600 seconds")
 
 
-def with_address(source: Provider, request: Request, *, needed: bool) -> tuple[Request, str | None]:
-    """Fill in from where SSH is let in, for EC2. Where it is not needed, what went wrong is returned instead."""
-    if source.kind != "ec2" or request.ssh_from:
-        return request, None
-    import dataclasses  # noqa: PLC0415
-
-    from bootstrap.providers import network  # noqa: PLC0415
-    from bootstrap.providers.base import PlanError  # noqa: PLC0415
+def completed(source: Provider, request: Request, *, needed: bool) -> tuple[Request, str | None]:
+    """Fill in what the provider finds out for itself. Where it is not needed, what went wrong is returned instead."""
+    from bootstrap.providers.base import PlanError
 
     try:
-        return dataclasses.replace(request, ssh_from=network.own_address()), None
+        return source.complete(request), None
     except PlanError as error:
         if needed:
             raise
@@ -170,11 +147,11 @@ def with_address(source: Provider, request: Request, *, needed: bool) -> tuple[R
 
 
 def ways(source: Provider, plan: Plan) -> Iterator[str]:
-    """Yield how each host of an inventory will be reached, a line for each hop, or why it cannot be."""
-    if source.kind != "inventory":
+    """Yield how each host that is there already will be reached, a line for each hop, or why it cannot be."""
+    if source.makes_hosts:
         return
-    from bootstrap.hosts import route  # noqa: PLC0415  (paramiko only where it is used)
-    from bootstrap.hosts.ssh import SSHHost  # noqa: PLC0415
+    from bootstrap.hosts import route
+    from bootstrap.hosts.ssh import SSHHost
 
     for machine in source.look(plan):
         if isinstance(machine.host, SSHHost):
@@ -185,40 +162,7 @@ def show(plan: Plan, settings: Settings) -> str:
     """Return a plan as text."""
     count = "1 host" if len(plan.hosts) == 1 else f"{len(plan.hosts)} hosts"
     lines = [f"run {plan.run_id} · {count} · {plan.provider} · playbook {settings.playbook}"]
-    detail = _ec2_lines(plan) if plan.provider == "ec2" else [f"  {host.name}  {host.distro}" for host in plan.hosts]
-    return "\n".join([*lines, *detail, *(f"  note: {note}" for note in plan.notes)])
-
-
-def _ec2_lines(plan: Any) -> list[str]:
-    money = plan.detail["cost"]
-    types = ", then ".join(one.name for one in plan.types)
-    zones = ", ".join(dict.fromkeys(zone for _, zone in plan.offers))
-    lines = [f"  where     {plan.region}: {zones} (the first that has room) · {types}{' · spot' if plan.spot else ''}"]
-    counts = {name: sum(host.distro == name for host in plan.hosts) for name, _ in plan.systems}
-    for name, system in plan.systems:
-        price = plan.detail["prices"][name]
-        each = f"${price:.4f} an hour" if price is not None else "price unknown"
-        lines.append(
-            f"  {name:<12}{counts[name]} of {system.image.id}  {system.image.name}  "
-            f"{system.volume_gib} GiB  login {system.user}  {each}"
-        )
-    if money["at_most"] is None:
-        lines.append("  cost      unknown")
-    else:
-        lines.append(
-            f"  cost      ${money['per_hour']:.4f} an hour, at most ${money['at_most']:.2f} until all have ended"
-        )
-    for quota in plan.detail["quotas"]:
-        limit = "unknown" if quota["limit"] is None else f"{quota['limit']:.0f}"
-        lines.append(f"  quota     {quota['needed']} vCPUs needed, {limit} allowed for {quota['family']} instances")
-    if not plan.detail["quotas"]:
-        lines.append(f"  quota     {plan.detail['vcpus']} vCPUs needed, unknown allowed")
-    lines.append(
-        f"  ends      {plan.expires:%Y-%m-%d %H:%M} UTC: each host ends itself {plan.minutes} minutes after its boot"
-    )
-    lines.append(f"  SSH from  {plan.ssh_from or 'unknown'}")
-    lines.append(f"  also      1 security group, 1 key pair; owner {plan.owner}")
-    return lines
+    return "\n".join([*lines, *plan.lines(), *(f"  note: {note}" for note in plan.notes)])
 
 
 def as_json(value: Any) -> str:

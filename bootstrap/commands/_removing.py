@@ -13,8 +13,8 @@ from bootstrap.commands._options import together
 from bootstrap.errors import ProviderError, UsageError
 
 if TYPE_CHECKING:
-    from bootstrap.launch.cloud import Account
-    from bootstrap.providers.teardown import Found, Scope
+    from bootstrap.providers.ec2.account import Account
+    from bootstrap.providers.ec2.teardown import Found, Scope
 
 options = together(
     click.option("--region", help="Default: every region of the account."),
@@ -34,7 +34,8 @@ options = together(
 
 def remove(there: Account, scope: Scope, found: list[Found], *, settle: float, yes: bool, as_json: bool) -> None:
     """Ask, remove what is meant until it is gone, and say so. Raises ProviderError where something is left."""
-    from bootstrap.launch import cloud, state  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.launch import state
+    from bootstrap.providers.ec2 import account as cloud
 
     _confirm(found, yes=yes)
     remains = cloud.destroy(there, scope, settle=settle, note=lambda text: click.echo(text, err=True))

@@ -17,18 +17,18 @@ def command(*, session: str | None, region: str | None, profile: str | None) -> 
     In tmux, Ctrl-B D leaves it running; in screen, Ctrl-A D. Sessions of other kinds have no screen: their log is
     shown as it grows.
     """
-    import os  # noqa: PLC0415 - asking for help imports nothing
+    import os
 
-    from bootstrap.commands._sessions import find  # noqa: PLC0415
-    from bootstrap.environment import for_commands  # noqa: PLC0415
-    from bootstrap.errors import UsageError  # noqa: PLC0415
-    from bootstrap.hosts import sessions  # noqa: PLC0415
-    from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
+    from bootstrap.commands._sessions import find
+    from bootstrap.environment import for_commands
+    from bootstrap.errors import UsageError
+    from bootstrap.hosts import sessions
+    from bootstrap.hosts.local import LocalHost
 
     host = LocalHost("this machine")
 
     def elsewhere(name: str) -> NoReturn:
-        from bootstrap.launch import hosts  # noqa: PLC0415 - boto3
+        from bootstrap.launch import hosts
 
         hosts.attach_to(name, region, profile)
 

@@ -17,7 +17,7 @@ def command(*, shell: str) -> None:
     zsh    charrnn-bootstrap completion zsh > "${fpath[1]}/_charrnn-bootstrap"
     fish   charrnn-bootstrap completion fish > ~/.config/fish/completions/charrnn-bootstrap.fish
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only when used
+    from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click knows its own three shells

@@ -47,9 +47,9 @@ def command(
     A difference counts only beyond the noise: an exact test over the hosts of each group, and over all of them
     together. With --fail-on 10% the exit status is 12 when something is slower by more than that.
     """
-    from bootstrap.ledger import Ledger  # noqa: PLC0415  (only when used: asking for help costs nothing)
-    from bootstrap.report import difference, load, summarise  # noqa: PLC0415
-    from bootstrap.report.present import changes, put  # noqa: PLC0415
+    from bootstrap.ledger import Ledger
+    from bootstrap.report import difference, load, summarise
+    from bootstrap.report.present import changes, put
 
     if fail_undecided and fail_on is None:
         raise UsageError("--fail-undecided needs --fail-on", remedy="say how much slower is too slow: --fail-on 10%")
@@ -73,7 +73,7 @@ def _names(side: str) -> list[str]:
 
 def _judge(found: Difference, allowed: float, *, fail_undecided: bool) -> None:
     """Raise RegressionError where B is slower than allowed; say where that cannot be told."""
-    from bootstrap.report.words import TITLES, percent  # noqa: PLC0415
+    from bootstrap.report.words import TITLES, percent
 
     worse = [f"{TITLES[c.metric]} of {c.label} {percent(c.share)}" for c in found.beyond(allowed)]
     if worse:

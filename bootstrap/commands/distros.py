@@ -20,7 +20,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
     """List the known distros; `show` one."""
     if context.invoked_subcommand is not None:
         return
-    from bootstrap import distros  # noqa: PLC0415 - asking for help imports nothing
+    from bootstrap import distros
 
     known = distros.load_all()
     if as_json:
@@ -40,7 +40,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
 @click.option("--arch", type=click.Choice(["x86_64", "arm64"]), default="x86_64", show_default=True)
 def show(name: str, *, as_json: bool, arch: str) -> None:
     """Print what would be installed on a bare host of NAME (or NAME:RELEASE), and how EC2's image is found."""
-    from bootstrap import distros  # noqa: PLC0415 - asking for help imports nothing
+    from bootstrap import distros
 
     release = distros.find(name)
     details = _details(release, arch)
@@ -95,9 +95,9 @@ def _line(distro: Distro) -> tuple[str, ...]:
 
 
 def _details(release: Release, arch: str) -> dict[str, Any]:
-    from bootstrap.packages import nvidia, plan  # noqa: PLC0415
-    from bootstrap.system.facts import Facts  # noqa: PLC0415
-    from bootstrap.system.os_release import OsRelease  # noqa: PLC0415
+    from bootstrap.packages import nvidia, plan
+    from bootstrap.system.facts import Facts
+    from bootstrap.system.os_release import OsRelease
 
     manager = plan.manager(release, Facts(OsRelease(), managers={_SHOWN[release.manager]: _command(release.manager)}))
     bare = Facts(

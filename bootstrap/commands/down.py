@@ -10,7 +10,7 @@ from bootstrap.commands import _removing
 from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
-    from bootstrap.launch.cloud import Account
+    from bootstrap.providers.ec2.account import Account
 
 
 @click.command("down")
@@ -30,8 +30,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Remove all that RUN (its id, or a name of yours) created, found by tags: from any machine, after a crash too."""
-    from bootstrap.launch import cloud, state  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.providers.teardown import Scope  # noqa: PLC0415
+    from bootstrap.launch import state
+    from bootstrap.providers.ec2 import account as cloud
+    from bootstrap.providers.ec2.teardown import Scope
 
     if bool(runs) == everything:
         raise UsageError("say which runs to remove, or --all", remedy="charrnn-bootstrap ps lists them")
@@ -50,9 +51,9 @@ def _ids(there: Account, runs: tuple[str, ...]) -> frozenset[str]:
     """Return the ids of the runs meant; say of which there is nothing, as a mistyped one goes on costing money."""
     if not runs:
         return frozenset()
-    from bootstrap.launch import cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.providers import tags  # noqa: PLC0415
-    from bootstrap.providers.teardown import Scope  # noqa: PLC0415
+    from bootstrap.providers.ec2 import account as cloud
+    from bootstrap.providers.ec2 import tags
+    from bootstrap.providers.ec2.teardown import Scope
 
     there_is = cloud.find(there, Scope())
     names = {(one.tags.get(tags.NAME), one.run) for one in there_is if one.tags.get(tags.OWNER) == there.owner}

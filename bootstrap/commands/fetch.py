@@ -17,9 +17,9 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
 def command(*, host: str, output: Path | None, region: str | None, profile: str | None, as_json: bool) -> None:
     """Copy the logs and the checkpoints of HOST here, each as one archive (.tar.gz)."""
-    from bootstrap.hosts.base import check  # noqa: PLC0415
-    from bootstrap.launch import collect, hosts, state  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.playbook.runner import FOLDER  # noqa: PLC0415
+    from bootstrap.hosts.base import check
+    from bootstrap.launch import collect, hosts, state
+    from bootstrap.playbook.runner import FOLDER
 
     login = hosts.find(host, region, profile)
     there = login.host()

@@ -52,10 +52,10 @@ def command(
 
     bootstrap.sh calls this at its end. Called again, it changes nothing that is as it should be.
     """
-    from bootstrap.errors import UsageError  # noqa: PLC0415 - asking for help imports nothing
-    from bootstrap.install import local  # noqa: PLC0415
-    from bootstrap.install.plan import Options  # noqa: PLC0415
-    from bootstrap.system import linux  # noqa: PLC0415
+    from bootstrap.errors import UsageError
+    from bootstrap.install import local
+    from bootstrap.install.plan import Options
+    from bootstrap.system import linux
 
     linux.required("install", remedy="charrnn-bootstrap launch installs on hosts that run Linux")
     if as_json and not dry_run:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bootstrap import providers
 from bootstrap.commands import _launching
 from bootstrap.commands._asking import agree
 from bootstrap.errors import PartialFailureError, ProviderError
@@ -34,16 +35,16 @@ if TYPE_CHECKING:
 @click.option("-v", "--verbose", is_flag=True, help="Show the way to each host of an inventory: user, bastions, keys.")
 def command(*, as_json: bool, dry_run: bool, yes: bool, verbose: bool, **given: Any) -> None:
     """Start hosts, bootstrap each, train to the first checkpoint, collect the timings, and remove everything."""
-    from bootstrap.launch import start  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.ledger import Ledger  # noqa: PLC0415
+    from bootstrap.launch import start
+    from bootstrap.ledger import Ledger
 
     request, settings = _launching.request_of(given)
     playbook = start.check(settings)
     with Ledger() as ledger:
         if ledger.note:
             click.echo(f"note: {ledger.note}", err=True)
-        source = start.provider(given["kind"], request, ledger=ledger, settle=settings.settle)
-        request, unknown = _launching.with_address(source, request, needed=not dry_run)
+        source = providers.provider(given["kind"], request, ledger=ledger, settle=settings.settle)
+        request, unknown = _launching.completed(source, request, needed=not dry_run)
         plan = source.plan(request)
         if dry_run or not as_json:
             click.echo(_launching.as_json(start.describe(plan)) if as_json else _launching.show(plan, settings))
@@ -71,7 +72,7 @@ def command(*, as_json: bool, dry_run: bool, yes: bool, verbose: bool, **given: 
         if as_json:
             click.echo(_launching.as_json(_data(plan, outcome, ledger)))
         else:
-            _tell(plan, outcome, ledger, keep=settings.keep, smoke=given["smoke"])
+            _tell(plan, outcome, ledger, made=source.makes_hosts, keep=settings.keep, smoke=given["smoke"])
     _judge(plan, outcome)
 
 
@@ -79,7 +80,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) else str(value)
 
 
-def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, keep: bool, smoke: bool) -> None:
+def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, made: bool, keep: bool, smoke: bool) -> None:
     """Say what failed and what to do about it, what is left, and where the time went."""
     for host in outcome.failed:
         assert host.failure is not None  # noqa: S101  (that is what failed means)
@@ -88,9 +89,9 @@ def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, keep: bool, smoke: bo
             click.echo(f"    | {line}")
         if host.failure.remedy:
             click.echo(f"    {host.failure.remedy}")
-    if outcome.remains is not None and plan.provider == "ec2":
+    if outcome.remains is not None and made:
         click.echo(f"Looked twice: {outcome.remains}")
-    if keep and plan.provider == "ec2":
+    if keep and made:
         click.echo(f"Kept. charrnn-bootstrap ps shows the hosts, {plan.removal} removes them.")
     done = [host for host in outcome.hosts if host.failure is None]
     if smoke:
@@ -103,7 +104,7 @@ def _tell(plan: Plan, outcome: Outcome, ledger: Ledger, *, keep: bool, smoke: bo
 
 def _tell_times(plan: Plan, ledger: Ledger) -> None:
     """Show the report, where anything in it was measured; a playbook of the user's own need not install or train."""
-    from bootstrap.report import present  # noqa: PLC0415  (only at the end of a launch)
+    from bootstrap.report import present
 
     report = _report(plan, ledger)
     if any(measure.seconds is not None for host in report.data.hosts for measure in host.measures.values()):
@@ -114,13 +115,13 @@ def _tell_times(plan: Plan, ledger: Ledger) -> None:
 
 
 def _report(plan: Plan, ledger: Ledger) -> Report:
-    from bootstrap.report import load, summarise  # noqa: PLC0415  (only at the end of a launch)
+    from bootstrap.report import load, summarise
 
     return summarise(load(ledger, (plan.run_id,)))
 
 
 def _data(plan: Plan, outcome: Outcome, ledger: Ledger) -> dict[str, Any]:
-    from bootstrap.report.present import document  # noqa: PLC0415  (only at the end of a launch)
+    from bootstrap.report.present import document
 
     hosts = [
         {

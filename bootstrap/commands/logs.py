@@ -15,15 +15,15 @@ import click
 @click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
 def command(*, session: str | None, lines: int, follow: bool, region: str | None, profile: str | None) -> None:
     """Show the log of the training on HOST, or of SESSION on this machine (default: the newest session here)."""
-    import os  # noqa: PLC0415 - asking for help imports nothing
+    import os
 
-    from bootstrap.commands._sessions import find  # noqa: PLC0415
-    from bootstrap.hosts.local import LocalHost  # noqa: PLC0415
+    from bootstrap.commands._sessions import find
+    from bootstrap.hosts.local import LocalHost
 
     host = LocalHost("this machine")
 
     def elsewhere(name: str) -> NoReturn:
-        from bootstrap.launch import hosts  # noqa: PLC0415 - boto3
+        from bootstrap.launch import hosts
 
         hosts.show_log(name, region, profile, lines=lines, follow=follow)
 

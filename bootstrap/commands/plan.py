@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bootstrap import providers
 from bootstrap.commands import _launching
 
 
@@ -13,12 +14,12 @@ from bootstrap.commands import _launching
 @_launching.options
 def command(*, as_json: bool, **given: Any) -> None:
     """Show what a launch would create, where, and what it would cost. Nothing is created."""
-    from bootstrap.launch import start  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.launch import start
 
     request, settings = _launching.request_of(given)
     start.check(settings)
-    source = start.provider(given["kind"], request)
-    request, unknown = _launching.with_address(source, request, needed=False)
+    source = providers.provider(given["kind"], request)
+    request, unknown = _launching.completed(source, request, needed=False)
     plan = source.plan(request)
     click.echo(_launching.as_json(start.describe(plan)) if as_json else _launching.show(plan, settings))
     if unknown:

@@ -12,8 +12,8 @@ import click
 from bootstrap import console
 
 if TYPE_CHECKING:
-    from bootstrap.launch.cloud import Account
-    from bootstrap.providers.teardown import Found
+    from bootstrap.providers.ec2.account import Account
+    from bootstrap.providers.ec2.teardown import Found
 
 _PAUSE = 10  # seconds between two looks
 
@@ -33,9 +33,9 @@ SELECT run_id, name, CASE hosts.status WHEN 'running' THEN COALESCE(
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
 def command(*, everyone: bool, region: str | None, profile: str | None, watch: bool, as_json: bool) -> None:
     """Show what runs now, by the tags in the cloud: whoever launched it, from whatever machine."""
-    from bootstrap.launch import cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.providers.aws import HOPELESS, AwsError  # noqa: PLC0415
-    from bootstrap.providers.teardown import Scope  # noqa: PLC0415
+    from bootstrap.providers.ec2 import account as cloud
+    from bootstrap.providers.ec2.api import HOPELESS, AwsError
+    from bootstrap.providers.ec2.teardown import Scope
 
     there = cloud.account(region, profile)
     scope = Scope(owner=None if everyone else there.owner)
@@ -59,7 +59,8 @@ def command(*, everyone: bool, region: str | None, profile: str | None, watch: b
 
 
 def _rows(there: Account, found: list[Found]) -> list[dict[str, Any]]:
-    from bootstrap.providers import cost, tags  # noqa: PLC0415
+    from bootstrap.providers.ec2 import prices as cost
+    from bootstrap.providers.ec2 import tags
 
     now = datetime.now(UTC)
     prices: dict[tuple[str, str, str], float | None] = {}
@@ -95,8 +96,8 @@ def _rows(there: Account, found: list[Found]) -> list[dict[str, Any]]:
 
 def _phases() -> dict[tuple[str, str], str]:
     """Return in which phase the hosts known to this machine's ledger are; the cloud does not know."""
-    from bootstrap.errors import LedgerError  # noqa: PLC0415
-    from bootstrap.ledger import Ledger  # noqa: PLC0415
+    from bootstrap.errors import LedgerError
+    from bootstrap.ledger import Ledger
 
     try:
         with Ledger(read_only=True) as ledger:
@@ -107,7 +108,7 @@ def _phases() -> dict[tuple[str, str], str]:
 
 
 def _text(rows: list[dict[str, Any]]) -> str:
-    from bootstrap.clock import format_duration  # noqa: PLC0415
+    from bootstrap.clock import format_duration
 
     hosts = [row for row in rows if row["kind"] == "instances"]
     others = [row for row in rows if row["kind"] != "instances"]

@@ -41,9 +41,9 @@ def command(
 
     Groups hosts by distro, or by any recorded fact; says which groups differ, why, and what cannot be told.
     """
-    from bootstrap.ledger import Ledger  # noqa: PLC0415  (only when used: asking for help costs nothing)
-    from bootstrap.report import load, summarise  # noqa: PLC0415
-    from bootstrap.report.present import write  # noqa: PLC0415
+    from bootstrap.ledger import Ledger
+    from bootstrap.report import load, summarise
+    from bootstrap.report.present import write
 
     with _without_collecting(), Ledger(ledger, read_only=True) as opened:
         report = summarise(load(opened, runs, every=every), [name.strip() for name in by.split(",") if name.strip()])

@@ -12,7 +12,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
 def command(*, limit: int, as_json: bool) -> None:
     """List past runs, the newest first, with how many of their hosts came through."""
-    from bootstrap.ledger import Ledger  # noqa: PLC0415  (SQLite is loaded by the verb, not by --help)
+    from bootstrap.ledger import Ledger
 
     with Ledger(read_only=True) as ledger:
         found = ledger.rows(

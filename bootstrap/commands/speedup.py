@@ -21,9 +21,9 @@ def command(*, files: tuple[Path, ...], form: str | None, output: Path | None) -
     Each FILE is what `charrnn bench --json` wrote on a host; the first host is the baseline of the others. With the
     ideal speed-up, and the machine's own measured matrix-product peak as the ceiling.
     """
-    from bootstrap import clock  # noqa: PLC0415  (only when used: asking for help costs nothing)
-    from bootstrap.report import speedup  # noqa: PLC0415
-    from bootstrap.report.present import format_of, put, speedups, told  # noqa: PLC0415
+    from bootstrap import clock
+    from bootstrap.report import speedup
+    from bootstrap.report.present import format_of, put, speedups, told
 
     points = speedup.load(files)
     form = form or format_of(output, _ENDINGS)

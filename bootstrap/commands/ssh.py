@@ -15,7 +15,7 @@ import click
 @click.option("--profile", help="AWS profile. Default: AWS_PROFILE.")
 def command(*, host: str, words: tuple[str, ...], region: str | None, profile: str | None) -> None:
     """Open a shell on HOST (amazon-1, or RUN/amazon-1), or run a command there. Its host key is verified."""
-    from bootstrap.launch import hosts  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.launch import hosts
 
     login = hosts.find(host, region, profile)
     # One word: a line for the remote shell, as with ssh. Several: words, which stay what they are.

@@ -15,8 +15,8 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
 def command(*, run: str | None, region: str | None, profile: str | None, as_json: bool) -> None:
     """Print entries for ~/.ssh/config, one for each host that runs (of RUN, or of all your runs)."""
-    from bootstrap.errors import HostError, UsageError  # noqa: PLC0415
-    from bootstrap.launch import hosts  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
+    from bootstrap.errors import HostError, UsageError
+    from bootstrap.launch import hosts
 
     logins = []
     running = hosts.running(run, region, profile)

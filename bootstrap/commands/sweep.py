@@ -13,8 +13,8 @@ from bootstrap.commands import _removing
 @_removing.options
 def command(*, region: str | None, profile: str | None, settle: float, yes: bool, as_json: bool) -> None:
     """Remove everything that carries our tags and whose time is over, whoever launched it."""
-    from bootstrap.launch import cloud  # noqa: PLC0415  (boto3 is loaded by the verb, not by --help)
-    from bootstrap.providers.teardown import Scope  # noqa: PLC0415
+    from bootstrap.providers.ec2 import account as cloud
+    from bootstrap.providers.ec2.teardown import Scope
 
     there = cloud.account(region, profile)
     scope = Scope(expired_by=datetime.now(UTC))

@@ -25,11 +25,11 @@ def command(*, prefix: Path | None, yes: bool, dry_run: bool, as_json: bool) -> 
 
     System packages stay, and so do your checkpoints, sessions and ledger: ~/charrnn and the ledger are yours.
     """
-    from bootstrap.errors import UsageError  # noqa: PLC0415 - asking for help imports nothing
-    from bootstrap.install import local, receipt, uninstall  # noqa: PLC0415
-    from bootstrap.install.lock import held  # noqa: PLC0415
-    from bootstrap.install.paths import Prefix  # noqa: PLC0415
-    from bootstrap.system import linux  # noqa: PLC0415
+    from bootstrap.errors import UsageError
+    from bootstrap.install import local, receipt, uninstall
+    from bootstrap.install.lock import held
+    from bootstrap.install.paths import Prefix
+    from bootstrap.system import linux
 
     linux.required("uninstall", remedy="the launcher is removed with what installed it: pipx uninstall")
     where = Prefix(prefix or local.own_prefix())

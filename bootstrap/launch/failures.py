@@ -9,7 +9,7 @@ from bootstrap import bugs
 from bootstrap.errors import BootstrapError, BugError
 from bootstrap.hosts.base import ConnectionLostError, SSHError
 from bootstrap.playbook.runner import StepError
-from bootstrap.providers.aws import AwsError
+from bootstrap.providers.ec2.api import AwsError
 
 # In the order of looking: the most telling sign first. (class, what is looked for, remedy)
 _SIGNS: tuple[tuple[str, re.Pattern[str], str], ...] = (

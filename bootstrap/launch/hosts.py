@@ -13,10 +13,11 @@ from bootstrap import suggest
 from bootstrap.errors import HostError, LedgerError, UsageError
 from bootstrap.hosts import sessions
 from bootstrap.hosts.detached import DetachedError
-from bootstrap.launch import cloud, state
+from bootstrap.launch import state
 from bootstrap.ledger import Ledger
-from bootstrap.providers import tags
-from bootstrap.providers.teardown import Found, Scope
+from bootstrap.providers.ec2 import account as cloud
+from bootstrap.providers.ec2 import tags
+from bootstrap.providers.ec2.teardown import Found, Scope
 
 if TYPE_CHECKING:
     from pathlib import Path

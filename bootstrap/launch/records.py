@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bootstrap import clock
 from bootstrap.errors import BootstrapError, BugError
 from bootstrap.launch.failures import Failure, classify
-from bootstrap.providers import cost
+from bootstrap.providers.ec2 import prices as cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.launch.host_run import Outcome
     from bootstrap.ledger import Ledger
     from bootstrap.playbook.schema import Playbook
-    from bootstrap.providers.base import Machine, Plan, Provider, Remains, Request
+    from bootstrap.providers.base import Machine, Plan, Provider, Remains
 
 DEFAULT_DISTROS = ("amazon", "suse", "rhel", "ubuntu")
 CORPORA = ("shakespeare", "tinyshakespeare")
@@ -45,36 +45,6 @@ class Settings:
     retry_spot: int = 0
     settle: float = 10.0
     argv: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
-
-
-class _Ink:
-    """The ledger as a provider's `Journal`."""
-
-    def __init__(self, ledger: Ledger, run_id: str) -> None:
-        self._ledger, self._run_id = ledger, run_id
-
-    def intent(self, action: str, parameters: dict[str, Any], token: str | None) -> int:
-        return self._ledger.record_intent(self._run_id, action, parameters, token)
-
-    def outcome(self, number: int, result: Any = None, error: str | None = None) -> None:
-        self._ledger.record_outcome(number, result, error)
-
-
-def provider(kind: str, request: Request, *, ledger: Ledger | None = None, settle: float = 10.0) -> Provider:
-    """Return the provider of that kind. Libraries are imported for the one that is used."""
-    if kind == "ec2":
-        from bootstrap.providers.aws import Aws  # noqa: PLC0415  (boto3 only where it is used)
-        from bootstrap.providers.ec2 import Ec2Provider  # noqa: PLC0415
-
-        journal = _Ink(ledger, request.run_id) if ledger is not None else None
-        return Ec2Provider(Aws(request.region, request.profile, journal), state.folder(request.run_id), settle=settle)
-    if kind == "inventory":
-        from bootstrap.providers.inventory import InventoryProvider  # noqa: PLC0415
-
-        return InventoryProvider()
-    from bootstrap.providers.local import LocalProvider  # noqa: PLC0415
-
-    return LocalProvider()
 
 
 def check(settings: Settings) -> Playbook:
@@ -143,7 +113,7 @@ def uploads(settings: Settings, playbook: Playbook) -> Iterator[dict[str, tuple[
     with tempfile.TemporaryDirectory(prefix="charrnn-bootstrap-", ignore_cleanup_errors=True) as folder:
         found: dict[str, tuple[list[Path], str]] = {}
         if "bundle" in words:
-            from bootstrap.install import bundle  # noqa: PLC0415  (building a wheel is not done for nothing)
+            from bootstrap.build import wheel as bundle  # noqa: PLC0415  (building a wheel is not done for nothing)
 
             made = bundle.make(Path(folder))
             found["bundle"] = ([made.script, made.wheel], "bundle")
@@ -204,9 +174,9 @@ def execute(
                 bugs=BugLog(state.bugs(plan.run_id)),
                 parallel=settings.parallel,
                 retry_spot=settings.retry_spot,
-                passing=source.kind == "ec2" and not settings.keep,
+                passing=source.makes_hosts and not settings.keep,
             )
-            with _Interrupts(fleet, plan, settings, tell) as interrupted:
+            with _Interrupts(fleet, plan.removal, tell, made=source.makes_hosts, keep=settings.keep) as interrupted:
                 with contextlib.ExitStack() as screen:
                     with fleet.noting():
                         screen.enter_context(live.shown(board))
@@ -214,13 +184,13 @@ def execute(
                     with fleet.noting():
                         screen.close()
                 # Whatever went wrong: what is there costs money.
-                remains = None if settings.keep else _teardown(fleet, plan, tell)
+                remains = None if settings.keep else _teardown(source, fleet, plan, tell)
     except BaseException:
         with contextlib.suppress(LedgerError):  # what is on its way is the worse news
             ledger.finish_run(plan.run_id, "failed")
         raise
     with fleet.noting():
-        if remains is not None and remains.clean and source.kind == "ec2":
+        if remains is not None and remains.clean and source.makes_hosts:
             state.forget_keys(plan.run_id)
     stopped = interrupted.count > 0
     outcome = fleet.outcome(remains, stopped=stopped)
@@ -252,9 +222,9 @@ def _contexts(
     return context
 
 
-def _teardown(fleet: Fleet, plan: Plan, say: Callable[[str], None]) -> Remains:
+def _teardown(source: Provider, fleet: Fleet, plan: Plan, say: Callable[[str], None]) -> Remains:
     """Remove what the run made. Raises ProviderError that names the run, where it is not known to be gone."""
-    if plan.provider == "ec2":
+    if source.makes_hosts:
         say("Removing everything of this run, and looking twice that it is gone …")
     try:
         return fleet.teardown()
@@ -269,8 +239,8 @@ def _teardown(fleet: Fleet, plan: Plan, say: Callable[[str], None]) -> Remains:
 class _Interrupts:
     """Ctrl-C, SIGTERM and SIGHUP while a launch runs."""
 
-    def __init__(self, fleet: Fleet, plan: Plan, settings: Settings, say: Callable[[str], None]) -> None:
-        self._fleet, self._plan, self._settings, self._say = fleet, plan, settings, say
+    def __init__(self, fleet: Fleet, removal: str, say: Callable[[str], None], *, made: bool, keep: bool) -> None:
+        self._fleet, self._removal, self._say, self._made, self._keep = fleet, removal, say, made, keep
         self._before: dict[int, Any] = {}
         self.count = 0
 
@@ -289,12 +259,12 @@ class _Interrupts:
         self.count += 1
         if self.count == 1:
             self._fleet.stop()
-            stays = self._settings.keep or self._plan.provider != "ec2"
-            what = "hosts are asked to stop" if stays else "stopping, and removing what was made"
+            removed = self._made and not self._keep
+            what = "stopping, and removing what was made" if removed else "hosts are asked to stop"
             self._say(f"Interrupted: {what}. Once more leaves at once.")
             return
-        if self._plan.provider == "ec2":
-            self._say(f"Left as it is. To remove what is there: {self._plan.removal} --yes")
+        if self._made:
+            self._say(f"Left as it is. To remove what is there: {self._removal} --yes")
         os._exit(130)
 
 

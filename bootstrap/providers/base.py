@@ -64,6 +64,10 @@ class Plan:
     detail: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def lines(self) -> list[str]:
+        """Return what a user wants to see of it before it is done, without the notes."""
+        return [f"  {host.name}  {host.distro}" for host in self.hosts]
+
     @property
     def removal(self) -> str:
         """The command that removes what the run made."""
@@ -109,9 +113,16 @@ class Watcher(Protocol):
 
 
 class Provider(Protocol):
-    """Where hosts come from."""
+    """Where hosts come from.
+
+    makes_hosts: whether they are made for a launch: then they cost money, and are removed at its end.
+    """
 
     kind: str
+    makes_hosts: bool
+
+    def complete(self, request: Request) -> Request:
+        """Return the request with what this machine can tell of what it leaves open. Raises PlanError."""
 
     def plan(self, request: Request) -> Plan:
         """Decide what would be made, looking only. Raises ProviderError or UsageError."""

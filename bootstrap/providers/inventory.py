@@ -95,10 +95,15 @@ class InventoryProvider:
     """See `Provider`."""
 
     kind = "inventory"
+    makes_hosts = False
 
     def __init__(self) -> None:
         self._inventory: Inventory | None = None
         self._timeout = 30.0
+
+    def complete(self, request: Request) -> Request:
+        """See `Provider.complete`."""
+        return request
 
     def plan(self, request: Request) -> Plan:
         """See `Provider.plan`."""

@@ -24,6 +24,11 @@ class LocalProvider:
     """See `Provider`."""
 
     kind = "local"
+    makes_hosts = False
+
+    def complete(self, request: Request) -> Request:
+        """See `Provider.complete`."""
+        return request
 
     def plan(self, request: Request) -> Plan:
         """See `Provider.plan`. Raises UnsupportedSystemError where this machine cannot be a host."""

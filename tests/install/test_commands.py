@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cli
+from bootstrap.build import wheel as bundle
 from bootstrap.first_checkpoint import FirstCheckpoint
 from bootstrap.hosts import sessions
 from bootstrap.hosts.base import TIMED_OUT, CommandError, TransferError, check
 from bootstrap.hosts.detached import Detached, DetachedError, Kind, State
 from bootstrap.hosts.local import LocalHost
-from bootstrap.install import bundle, first_stage, receipt
+from bootstrap.install import first_stage, receipt
 from bootstrap.install.first_checkpoint import TrainingDiedError, train
 from bootstrap.install.paths import Home, Prefix
 from bootstrap.ledger import Ledger

@@ -15,8 +15,8 @@ from bootstrap import system
 from bootstrap.first_checkpoint import FirstCheckpoint
 from bootstrap.hosts.detached import Detached
 from bootstrap.hosts.local import LocalHost
-from bootstrap.providers import ec2
-from bootstrap.providers.teardown import Found
+from bootstrap.providers.ec2 import provider as ec2
+from bootstrap.providers.ec2.teardown import Found
 from charrnn import cli as trainer
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ import click
 import pytest
 
 from bootstrap import resources
+from bootstrap.build import dist
+from bootstrap.build import shell_table as shell_block
 from bootstrap.errors import UsageError
-from bootstrap.install import dist, shell_block
 from bootstrap.install.execute import OURS
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -15,9 +15,9 @@ from bootstrap.launch.fleet import Fleet
 from bootstrap.ledger import Ledger
 from bootstrap.playbook.runner import Context
 from bootstrap.playbook.schema import Playbook
-from bootstrap.providers.aws import Aws, AwsError
-from bootstrap.providers.ec2 import Ec2Provider
-from bootstrap.providers.patience import Patience
+from bootstrap.providers.ec2.api import Aws, AwsError
+from bootstrap.providers.ec2.provider import Ec2Provider
+from bootstrap.providers.ec2.retries import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,8 +14,8 @@ import pytest
 from botocore import exceptions
 
 import cli
-from bootstrap.providers.aws import Aws, AwsError
-from bootstrap.providers.aws_errors import translate
+from bootstrap.providers.ec2.api import Aws, AwsError
+from bootstrap.providers.ec2.errors import translate
 from tests.launch.scripted import Answer, Scripted, refused
 from tests.launch.terminal import Terminal
 
@@ -274,7 +274,7 @@ def test_a_setting_that_cannot_work_is_named_at_once(
 def test_the_password_of_a_proxy_is_not_shown(
     home: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, kind: str
 ) -> None:
-    from bootstrap.providers.patience import Patience
+    from bootstrap.providers.ec2.retries import Patience
 
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     said: list[str] = []

@@ -13,7 +13,7 @@ import pytest
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost, Timeouts
-from bootstrap.providers import keys
+from bootstrap.providers.ec2 import keys
 from tests.lab.fixtures import unique_address
 from tests.launch.conftest import COMMAND, ECHO, at_home
 

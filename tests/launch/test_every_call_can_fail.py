@@ -164,12 +164,16 @@ class Made:
     """A provider of scripted hosts. It remembers what is there."""
 
     kind = "ec2"
+    makes_hosts = True
 
     def __init__(self, faults: Faults, kind: type[Scripted]) -> None:
         self.faults, self.host = faults, kind
         self.there: dict[str, Machine] = {}
         self.starts = 0
         self.destroyed = False
+
+    def complete(self, request: Any) -> Any:
+        return request
 
     def plan(self, request: Any) -> Plan:
         """See `Provider.plan`."""
@@ -201,7 +205,7 @@ class Made:
 
     def gone(self, machine: Machine) -> ProviderError:
         """See `Provider.gone`."""
-        from bootstrap.providers.aws import AwsError
+        from bootstrap.providers.ec2.api import AwsError
 
         return AwsError("AWS took it back", kind="spot", code="", action="look")
 
@@ -264,7 +268,7 @@ def launch(
         def whole() -> None:
             fleet.run()
             try:
-                start._teardown(fleet, plan, lambda text: None)
+                start._teardown(made, fleet, plan, lambda text: None)
             except BaseException as error:  # noqa: BLE001  (what it is, is looked at)
                 problems.append(error)
 
@@ -328,7 +332,7 @@ def test_a_launch_in_which_nothing_breaks_calls_every_method_of_the_protocols(fo
 
     called = {role: {method for one, method in faults.calls if one == role} for role, _ in faults.calls}
     assert called["host"] >= set(methods(Host)) - {"abort"}  # asked for below: of hosts that are given up
-    assert called["provider"] == set(methods(Provider)) - {"plan"}  # before there is a launch
+    assert called["provider"] == set(methods(Provider)) - {"complete", "plan"}  # before there is a launch
     assert called["watcher"] == set(methods(Watcher))
     assert [(row["name"], row["status"]) for row in ended.rows] == [
         ("alpha", "ok"),

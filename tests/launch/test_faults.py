@@ -14,11 +14,12 @@ import pytest
 import cli
 from bootstrap.errors import ProviderError
 from bootstrap.ledger import Ledger, default_path
-from bootstrap.providers import ec2_plan, teardown
-from bootstrap.providers.aws import Aws, AwsError
 from bootstrap.providers.base import PlanError, Request
-from bootstrap.providers.ec2 import Ec2Provider
-from bootstrap.providers.patience import Patience
+from bootstrap.providers.ec2 import plan as ec2_plan
+from bootstrap.providers.ec2 import teardown
+from bootstrap.providers.ec2.api import Aws, AwsError
+from bootstrap.providers.ec2.provider import Ec2Provider
+from bootstrap.providers.ec2.retries import Patience
 from tests.launch.fakes import BigAws, FakeHost, launch
 from tests.launch.scripted import Clock
 

@@ -12,7 +12,7 @@ import pytest
 from bootstrap.hosts import detached
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost
-from bootstrap.providers import keys
+from bootstrap.providers.ec2 import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

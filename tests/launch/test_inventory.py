@@ -15,7 +15,7 @@ from bootstrap.hosts import connecting
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost, Timeouts
-from bootstrap.providers import keys
+from bootstrap.providers.ec2 import keys
 from bootstrap.providers.inventory import load
 from bootstrap.yamlfile import YamlError
 from tests.launch.conftest import COMMAND, ECHO, at_home, with_config

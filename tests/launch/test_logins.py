@@ -18,7 +18,7 @@ from bootstrap.hosts.base import SSHError, TransferError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.detached import Detached
 from bootstrap.hosts.ssh import SSHHost, Timeouts
-from bootstrap.providers import keys
+from bootstrap.providers.ec2 import keys
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
 from tests.launch.conftest import with_config

@@ -9,7 +9,8 @@ import botocore.session
 import pytest
 
 import cli
-from bootstrap.providers import cost, network
+from bootstrap.providers.ec2 import network
+from bootstrap.providers.ec2 import prices as cost
 
 if TYPE_CHECKING:
     from tests.launch.conftest import User

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bootstrap.providers import cost, teardown
-from bootstrap.providers.aws import Aws, AwsError
-from bootstrap.providers.patience import Patience
+from bootstrap.providers.ec2 import prices as cost
+from bootstrap.providers.ec2 import teardown
+from bootstrap.providers.ec2.api import Aws, AwsError
+from bootstrap.providers.ec2.retries import Patience
 from tests.launch.scripted import Answer, Clock, Scripted, refused
 from tests.launch.terminal import Terminal
 

@@ -18,8 +18,12 @@ import cli
 from bootstrap.errors import UsageError
 from bootstrap.launch import failures, start
 from bootstrap.playbook.runner import StepError
-from bootstrap.providers import cost, ec2, images, keys, network, order, tags, teardown, userdata
-from bootstrap.providers.ec2_plan import Ec2Plan, System
+from bootstrap.providers.ec2 import images, keys, network, tags, teardown
+from bootstrap.providers.ec2 import prices as cost
+from bootstrap.providers.ec2 import provider as ec2
+from bootstrap.providers.ec2 import schedule as order
+from bootstrap.providers.ec2 import user_data as userdata
+from bootstrap.providers.ec2.plan import Ec2Plan, System
 from charrnn.data import corpora
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import cli
 from bootstrap.errors import HostError
 from bootstrap.launch import hosts, state
 from bootstrap.ledger import Ledger
-from bootstrap.providers import tags
+from bootstrap.providers.ec2 import tags
 from tests.launch.cloud import ACCOUNT, REGION
 from tests.launch.terminal import Terminal
 

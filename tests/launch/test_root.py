@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bootstrap import resources
-from bootstrap.providers import keys
+from bootstrap.providers.ec2 import keys
 from tests.launch.conftest import COMMAND
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from bootstrap.hosts import connecting, route
 from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost, Timeouts
-from bootstrap.providers import keys
+from bootstrap.providers.ec2 import keys
 from tests.lab.fixtures import unique_address
 from tests.lab.hosts import Host
 from tests.launch.conftest import COMMAND, at_home, with_config

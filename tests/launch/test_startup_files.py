@@ -15,7 +15,7 @@ from bootstrap.hosts.base import SSHError
 from bootstrap.hosts.channel import marked
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost
-from bootstrap.providers import keys
+from bootstrap.providers.ec2 import keys
 from tests.launch.conftest import COMMAND
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def load(path: Path) -> Library:
         if functions.task_bytes() != ctypes.sizeof(Task):
             raise CompileError(f"{path} was compiled from other sources")
         tiles = bool(functions.has_tiles())
-        name = path.stem + ("-tiles" if tiles else "")
+        name = path.name + ("-tiles" if tiles else "")
         return Library(name, functions, int(functions.granule()), bool(functions.has_bf16()), tiles)
     except (OSError, AttributeError) as error:
         raise CompileError(f"{path} cannot be loaded: {error}") from error

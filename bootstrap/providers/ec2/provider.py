@@ -1,4 +1,4 @@
-"""EC2 as a source of hosts: a thin adapter over boto3. What is decided is decided in `ec2_plan`.
+"""EC2 as a source of hosts: a thin adapter over boto3. What is decided is decided in `plan`.
 
 RunInstances takes one text of user data, so hosts that are started by one call share a host key. A key for each call
 is made before it; up to five replicas a distro every call starts one host, and every host has a key of its own.
@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.errors import ProviderError
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.ssh import SSHHost, Timeouts
-from bootstrap.providers import ec2_plan, keys, order, tags, teardown, userdata
-from bootstrap.providers.aws import AwsError
+from bootstrap.launch import state
 from bootstrap.providers.base import Machine, PlanError
-from bootstrap.providers.cost import BURSTABLE
+from bootstrap.providers.ec2 import keys, network, tags, teardown
+from bootstrap.providers.ec2 import plan as ec2_plan
+from bootstrap.providers.ec2 import schedule as order
+from bootstrap.providers.ec2 import user_data as userdata
+from bootstrap.providers.ec2.api import Aws, AwsError
+from bootstrap.providers.ec2.prices import BURSTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from bootstrap.hosts.base import Host
-    from bootstrap.providers.aws import Aws
+    from bootstrap.ledger import Ledger
     from bootstrap.providers.base import Plan, Remains, Request, Watcher
-    from bootstrap.providers.ec2_plan import Ec2Plan
+    from bootstrap.providers.ec2.plan import Ec2Plan
 
 _CALLS_AT_ONCE = 4
 _READY_WITHIN = 600.0  # seconds from the call until an instance runs and has an address
@@ -38,6 +42,7 @@ class Ec2Provider:
     """Starts instances, and removes them. `folder` keeps the run's private key, readable by its owner only."""
 
     kind = "ec2"
+    makes_hosts = True
 
     def __init__(
         self,
@@ -61,6 +66,10 @@ class Ec2Provider:
         self._group = ""
         self._quota: AwsError | None = None
         self._ssh_timeout = 300.0
+
+    def complete(self, request: Request) -> Request:
+        """Fill in from where SSH is let in: from this machine's address. Raises PlanError where that is not known."""
+        return request if request.ssh_from else dataclasses.replace(request, ssh_from=network.own_address())
 
     def plan(self, request: Request) -> Ec2Plan:
         """See `Provider.plan`."""
@@ -375,3 +384,22 @@ def machine_of(one: teardown.Found) -> Machine:
     }
     address = raw.get("PublicIpAddress") or raw.get("PrivateIpAddress")
     return Machine(one.run, one.name, one.tags.get(tags.DISTRO, ""), one.id, one.state, address, None, reason, facts)
+
+
+class LedgerJournal:
+    """The ledger as a provider's `Journal`."""
+
+    def __init__(self, ledger: Ledger, run_id: str) -> None:
+        self._ledger, self._run_id = ledger, run_id
+
+    def intent(self, action: str, parameters: dict[str, Any], token: str | None) -> int:
+        return self._ledger.record_intent(self._run_id, action, parameters, token)
+
+    def outcome(self, number: int, result: Any = None, error: str | None = None) -> None:
+        self._ledger.record_outcome(number, result, error)
+
+
+def provider(request: Request, ledger: Ledger | None, settle: float) -> Ec2Provider:
+    """See `bootstrap.providers.provider`."""
+    journal = LedgerJournal(ledger, request.run_id) if ledger is not None else None
+    return Ec2Provider(Aws(request.region, request.profile, journal), state.folder(request.run_id), settle=settle)

@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bootstrap.providers.aws_profile import Profile
+    from bootstrap.providers.ec2.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

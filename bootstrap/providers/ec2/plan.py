@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap import distros
 from bootstrap.errors import UnsupportedSystemError, UsageError
-from bootstrap.providers import cost, images, network, order, tags
 from bootstrap.providers.base import Plan, PlanError, PlannedHost
+from bootstrap.providers.ec2 import images, network, tags
+from bootstrap.providers.ec2 import prices as cost
+from bootstrap.providers.ec2 import schedule as order
 
 if TYPE_CHECKING:
     from bootstrap.distro_schema import Release
-    from bootstrap.providers.aws import Aws
     from bootstrap.providers.base import Request
+    from bootstrap.providers.ec2.api import Aws
 
 DEFAULT_TYPE, DEFAULT_GPU_TYPE = "t3.micro", "g4dn.xlarge"
 _BOOT_MINUTES = 5  # from where AWS counts to where the host's own clock runs, and to end itself: paid for, too
@@ -54,6 +56,39 @@ class Ec2Plan(Plan):
         """See `Plan.removal`; in the account that the run is in."""
         account = f" --profile {shlex.quote(self.profile)}" if self.profile else ""
         return f"charrnn-bootstrap down {self.run_id}{account}"
+
+    def lines(self) -> list[str]:
+        """See `Plan.lines`: where, which images, what it costs, when it ends."""
+        money = self.detail["cost"]
+        types = ", then ".join(one.name for one in self.types)
+        zones = ", ".join(dict.fromkeys(zone for _, zone in self.offers))
+        lines = [
+            f"  where     {self.region}: {zones} (the first that has room) · {types}{' · spot' if self.spot else ''}"
+        ]
+        counts = {name: sum(host.distro == name for host in self.hosts) for name, _ in self.systems}
+        for name, system in self.systems:
+            price = self.detail["prices"][name]
+            each = f"${price:.4f} an hour" if price is not None else "price unknown"
+            lines.append(
+                f"  {name:<12}{counts[name]} of {system.image.id}  {system.image.name}  "
+                f"{system.volume_gib} GiB  login {system.user}  {each}"
+            )
+        if money["at_most"] is None:
+            lines.append("  cost      unknown")
+        else:
+            lines.append(
+                f"  cost      ${money['per_hour']:.4f} an hour, at most ${money['at_most']:.2f} until all have ended"
+            )
+        for quota in self.detail["quotas"]:
+            limit = "unknown" if quota["limit"] is None else f"{quota['limit']:.0f}"
+            lines.append(f"  quota     {quota['needed']} vCPUs needed, {limit} allowed for {quota['family']} instances")
+        if not self.detail["quotas"]:
+            lines.append(f"  quota     {self.detail['vcpus']} vCPUs needed, unknown allowed")
+        ends = f"{self.expires:%Y-%m-%d %H:%M} UTC"
+        lines.append(f"  ends      {ends}: each host ends itself {self.minutes} minutes after its boot")
+        lines.append(f"  SSH from  {self.ssh_from or 'unknown'}")
+        lines.append(f"  also      1 security group, 1 key pair; owner {self.owner}")
+        return lines
 
     def system(self, distro: str) -> System:
         """Return how a distro is started."""

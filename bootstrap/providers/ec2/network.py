@@ -12,7 +12,7 @@ from bootstrap.errors import UsageError
 from bootstrap.providers.base import PlanError
 
 if TYPE_CHECKING:
-    from bootstrap.providers.aws import Aws
+    from bootstrap.providers.ec2.api import Aws
 
 CHECK_IP = "https://checkip.amazonaws.com"
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.providers.aws import ASIDE, AwsError
+from bootstrap.providers.ec2.api import ASIDE, AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bootstrap.providers.aws import Aws
-    from bootstrap.providers.network import InstanceType
+    from bootstrap.providers.ec2.api import Aws
+    from bootstrap.providers.ec2.network import InstanceType
 
 BURSTABLE = ("t2.", "t3.", "t3a.", "t4g.")
 _SYSTEMS = {"rhel": "RHEL", "suse": "SUSE"}  # all others are billed as Linux

@@ -56,7 +56,7 @@ def stamp(script: str, url: str, sha256: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write both files; return the exit code."""
-    parser = argparse.ArgumentParser(prog="bootstrap.install.dist")
+    parser = argparse.ArgumentParser(prog="bootstrap.build.dist")
     parser.add_argument("--url", required=True, help="the folder on the web that both files will be in")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)

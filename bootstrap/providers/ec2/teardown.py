@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import LedgerError
-from bootstrap.providers import tags
-from bootstrap.providers.aws import AGAIN, HOPELESS, Aws, AwsError
 from bootstrap.providers.base import Remains
+from bootstrap.providers.ec2 import tags
+from bootstrap.providers.ec2.api import AGAIN, HOPELESS, Aws, AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.providers.aws import AwsError
 from bootstrap.providers.base import PlanError
+from bootstrap.providers.ec2.api import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bootstrap.distro_schema import Release
-    from bootstrap.providers.aws import Aws
+    from bootstrap.providers.ec2.api import Aws
 
 _UNWANTED = re.compile(
     r"(?i)(^|[-_/.])(beta|ecs|eks|byos|byol|sap|sapcal|chost|minimal|pro|fips|hardened|test)([-_/.]|$)"

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.errors import ProviderError
-from bootstrap.providers import tags, teardown
-from bootstrap.providers.aws import Aws, AwsError
 from bootstrap.providers.base import Remains
+from bootstrap.providers.ec2 import tags, teardown
+from bootstrap.providers.ec2.api import Aws, AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bootstrap.providers.teardown import Found, Scope
+    from bootstrap.providers.ec2.teardown import Found, Scope
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
-from bootstrap.providers.aws_errors import AGAIN, AwsError
+from bootstrap.providers.ec2.errors import AGAIN, AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

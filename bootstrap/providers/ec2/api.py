@@ -17,9 +17,9 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError
 from botocore.parsers import ResponseParserError
 
 from bootstrap import __version__
-from bootstrap.providers import aws_profile
-from bootstrap.providers.aws_errors import AGAIN, CALL_ERRORS, HOPELESS, AwsError, translate, unsigned
-from bootstrap.providers.patience import Patience
+from bootstrap.providers.ec2 import profile as aws_profile
+from bootstrap.providers.ec2.errors import AGAIN, CALL_ERRORS, HOPELESS, AwsError, translate, unsigned
+from bootstrap.providers.ec2.retries import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """What `bootstrap.sh` must know of each distro before there is a Python: a table generated from `distros/*.yml`.
 
-`python -m bootstrap.install.shell_block --write` puts it into the script, `--check` fails when it is stale.
+`python -m bootstrap.build.shell_table --write` puts it into the script, `--check` fails when it is stale.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bootstrap.system.os_release import OsRelease
 if TYPE_CHECKING:
     from bootstrap.distro_schema import Distro, Release
 
-_BEGIN = "# ---- generated from distros/*.yml by `python -m bootstrap.install.shell_block --write`: begin\n"
+_BEGIN = "# ---- generated from distros/*.yml by `python -m bootstrap.build.shell_table --write`: begin\n"
 _END = "# ---- generated: end\n"
 
 
@@ -54,7 +54,7 @@ def _said() -> str:
 
 def _uv() -> str:
     """Return the version of uv that hosts get."""
-    pins = Path(__file__).with_name("requirements.txt").read_text().splitlines()
+    pins = (Path(__file__).parent.parent / "install" / "requirements.txt").read_text().splitlines()
     return next(pin.removeprefix("uv==") for pin in pins if pin.startswith("uv=="))
 
 
@@ -100,7 +100,7 @@ def main(arguments: list[str], script: Path | None = None) -> int:
     new = splice(old, render(distros.load_all()))
     if arguments == ["--check"]:
         if new != old:
-            sys.stderr.write(f"{path} is stale: run python -m bootstrap.install.shell_block --write\n")
+            sys.stderr.write(f"{path} is stale: run python -m bootstrap.build.shell_table --write\n")
         return int(new != old)
     path.write_text(new)
     return 0

@@ -11,10 +11,10 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from bootstrap.errors import ProviderError
-from bootstrap.providers import aws_causes
+from bootstrap.providers.ec2 import causes as aws_causes
 
 if TYPE_CHECKING:
-    from bootstrap.providers.aws_profile import Profile
+    from bootstrap.providers.ec2.profile import Profile
 
 _KINDS = {
     "capacity": {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    from bootstrap.providers.keys import KeyPair
+    from bootstrap.providers.ec2.keys import KeyPair
 
 LIMIT = 16384
 """The most bytes of user data that EC2 takes."""

@@ -1,0 +1,1 @@
+"""Hosts on EC2: planned, created, found by their tags, and removed."""
