@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from charrnn.network.model import CharRNN, ModelConfig
-from charrnn.sampling.generation import Choice, Sampler
+from charrnn.sampling.generation import Sampler, SamplingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def sampler(size: int, layers: int, count: int) -> Callable[[int], None]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-0.3, 0.3)
-    streams = Sampler(model, Choice(), prime=np.array([1]), count=count)
+    streams = Sampler(model, SamplingConfig(), prime=np.array([1]), count=count)
 
     def run(length: int) -> None:
         streams.advance(length)

@@ -69,7 +69,7 @@ def circumstance(given: argparse.Namespace) -> None:
     if given.enter:
         Path(given.enter).write_text(str(os.getpid()))
     shape = Shape(ModelConfig(65, hidden_size=given.size), 50, 50)
-    chosen = choose(shape.config, batch=shape.batch, steps=shape.steps, threads=given.chosen, places=[])
+    chosen = choose(shape.config, batch=shape.batch, steps=shape.steps, threads=given.chosen, caches=[])
     counts = list(range(1, len(os.sched_getaffinity(0)) + 1))
     with competing_load(given.load) if given.load else nullcontext():
         taken = milliseconds(shape, chosen, counts, seconds=given.seconds, rounds=given.rounds)

@@ -153,9 +153,9 @@ def score(path: Path, data: Path) -> tuple[float, float | None]:
     }
     if saved.split == "interleaved":
         shape = {"batch_size": saved.options["batch_size"], "sequence_length": saved.options["seq_length"]}
-        loader = make_splits(corpus.ids, **options, **shape).part("validation")
+        loader = make_splits(corpus.ids, **options, **shape).loader("validation")
         return evaluate(model, loader.once()).loss, None
-    loader = make_splits(corpus.ids, **options, batch_size=1, sequence_length=STREAM, evaluation_streams=1).part(
+    loader = make_splits(corpus.ids, **options, batch_size=1, sequence_length=STREAM, evaluation_streams=1).loader(
         "validation"
     )
     return evaluate(model, loader.once()).loss, in_windows(model, corpus.ids[loader.first :])

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from charrnn.checkpoints.folder import claimed
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import TrainingError
 from charrnn.network.model import CharRNN
@@ -16,7 +17,7 @@ from charrnn.training.callbacks import Callback, Metrics, Samples
 from charrnn.training.prepare import Prepared, new_run, resumed_run
 from charrnn.training.run import Run
 from charrnn.training.tensorboard import TensorBoard
-from charrnn.training.trainer import Outcome, Trainer, claimed
+from charrnn.training.trainer import Outcome, Trainer
 
 
 @dataclass(frozen=True, slots=True)

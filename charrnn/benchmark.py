@@ -17,12 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.clocks import now, process_start
-from charrnn.errors import TrainingError, UsageError
+from charrnn.errors import CharRNNError, TrainingError, UsageError
 from charrnn.network.cells import CELLS
 from charrnn.network.cpus import allowed_cpus
 from charrnn.training.callbacks import Callback
@@ -144,10 +144,8 @@ def run_point(options: Mapping[str, Any], started: float) -> dict[str, Any]:
 
     recorder = _Recorder()
     with tempfile.TemporaryDirectory(prefix="charrnn-bench-") as folder:
-        given = {**options, "data": tuple(options["data"]), "checkpoint_dir": folder}
-        prepared = api.prepare(given)
-        api.execute(prepared.run, [recorder])
-    run = prepared.run
+        run = api.prepare({**options, "data": tuple(options["data"]), "checkpoint_dir": folder}).run
+        api.execute(run, [recorder])
     return {
         "options": {**asdict(run.options), "data": list(run.options.data)},
         "execution": asdict(run.execution),
@@ -247,7 +245,6 @@ def time_threads(
     measure: "Measure",
 ) -> list[ThreadTiming]:
     """Times a shape over thread counts, idle and then beside `load` busy processes (0: not at all)."""
-    from dataclasses import replace  # noqa: PLC0415
 
     def rounds() -> dict[int, Spread]:
         times: dict[int, list[float]] = {count: [] for count in counts}
@@ -266,8 +263,6 @@ def time_threads(
 
 def main() -> int:
     """The process of one run: options in on standard input, measurements out on standard output."""
-    from charrnn.errors import CharRNNError  # noqa: PLC0415
-
     started = process_start()[1]
     try:
         print(json.dumps(run_point(json.load(sys.stdin), started)))  # its output

@@ -27,7 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 # What the originals' other programs did, by their names without .lua and .py.
-OLD_PROGRAMS = {
+LEGACY_PROGRAMS = {
     "preprocess": "there is nothing to preprocess, charrnn train --data FILE reads the text itself",
     "inspect_checkpoint": "it is charrnn inspect",
     "convert_gpu_cpu_checkpoint": "checkpoints are the same for every device; charrnn import reads the .t7 it writes",
@@ -70,11 +70,11 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def _hint(self, ctx: click.Context, name: str) -> str:
-        import difflib  # noqa: PLC0415 - only on a mistake
+        import difflib
 
         program = name.removesuffix(".lua").removesuffix(".py")
-        if program in OLD_PROGRAMS:
-            return OLD_PROGRAMS[program]
+        if program in LEGACY_PROGRAMS:
+            return LEGACY_PROGRAMS[program]
         near = difflib.get_close_matches(program, self.list_commands(ctx), n=1)
         return f"did you mean {near[0]!r}?" if near else f"see {PROGRAM} --help for the list"
 
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from importlib.metadata import version  # noqa: PLC0415 - slow, and only needed here
+    from importlib.metadata import version
 
     click.echo(f"{PROGRAM} {version('charrnn-bootstrap')}")
     ctx.exit()

@@ -12,7 +12,6 @@ above is flushed too. Whatever happens meanwhile, no older checkpoint is touched
 is checked before a tensor is made of it; nothing in it is executed.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -28,8 +27,6 @@ from charrnn.atomic import exchange, flush_folder, write_flushed
 from charrnn.errors import CharRNNError, CheckpointError, DiskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from torch import Tensor
 
     from charrnn.data.vocabulary import Vocabulary
@@ -84,11 +81,16 @@ def checkpoint_name(name: str, epoch: float, val_loss: float | None) -> str:
     return f"lm_{name}_epoch{epoch:.2f}_{loss}"
 
 
+def partial_path(path: Path) -> Path:
+    """Where a checkpoint stands while it is written or removed."""
+    return path.parent / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{path.name}"
+
+
 def save(path: Path, checkpoint: Checkpoint) -> Path:
     """Writes a checkpoint in place of `path` and gives `path`; raises DiskError and leaves no trace otherwise."""
     from safetensors.torch import save as serialise  # noqa: PLC0415 - brings torch
 
-    partial = path.parent / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{path.name}"
+    partial = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
@@ -214,7 +216,7 @@ def _check_parameters(path: Path, parameters: "dict[str, Tensor]", config: "Mode
 
 def read_description(path: Path) -> dict[str, Any]:
     """The checked content of `checkpoint.json`, without reading the tensors; raises CheckpointError."""
-    _refuse_other_kinds(path)
+    refuse_other_kinds(path)
     file = path / DESCRIPTION
     try:
         description = json.loads(file.read_bytes())
@@ -249,7 +251,8 @@ def is_of(path: Path, run: str, options: dict[str, Any], corpus: dict[str, Any])
     return own or (found["options"], found["corpus"]) == (json.loads(json.dumps(options)), corpus)
 
 
-def _refuse_other_kinds(path: Path) -> None:
+def refuse_other_kinds(path: Path) -> None:
+    """Raises CheckpointError, with what it is, for what cannot be a checkpoint."""
     if path.is_dir():
         if not (path / DESCRIPTION).is_file():
             raise CheckpointError(f"{path} is a folder without {DESCRIPTION}: not a checkpoint")
@@ -282,121 +285,3 @@ def _tensors(path: Path, expected: Any) -> "dict[str, Tensor]":
         return parse(content)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, the last written last. A damaged description counts by its file's time."""
-    found: list[tuple[float, int, Path]] = []
-    try:
-        entries = list(folder.iterdir())
-    except OSError:
-        return []
-    for entry in entries:
-        file = entry / DESCRIPTION
-        with contextlib.suppress(OSError):  # a run that writes here may have removed it just now
-            if not entry.name.startswith(".") and file.is_file():
-                found.append((*_when(entry, file), entry))
-    return [path for *_, path in sorted(found)]
-
-
-def _when(path: Path, file: Path) -> tuple[float, int]:
-    try:
-        description = read_description(path)
-        return float(description["written"]), int(description["progress"].get("iteration", 0))
-    except (CharRNNError, KeyError, TypeError, ValueError, AttributeError):
-        return file.stat().st_mtime, 0
-
-
-def find(path: Path | None = None) -> Path:
-    """The checkpoint that is meant by a path, or by none.
-
-    A checkpoint is itself; a folder of checkpoints means the last one written. None means the last one in
-    ./cv, else the last one of the run that was recorded last. Raises CheckpointError where there is none.
-    """
-    if path is not None:
-        if path.is_dir() and not (path / DESCRIPTION).is_file():
-            inside = list_checkpoints(path)
-            if not inside:
-                raise CheckpointError(f"there is no checkpoint in {path}")
-            return inside[-1]
-        _refuse_other_kinds(path)
-        return path
-    recorded = recorded_run()
-    for folder in (Path("cv"), recorded):
-        inside = list_checkpoints(folder) if folder is not None else []
-        if inside:
-            return inside[-1]
-    where = f"./cv and in {recorded}, the last recorded run" if recorded else "./cv, and no run is recorded"
-    raise CheckpointError(f"there is no checkpoint in {where}: name one, or train one with charrnn train")
-
-
-def _record_file() -> Path:
-    from platformdirs import user_state_path  # noqa: PLC0415 - only where it is needed
-
-    return user_state_path("charrnn") / "last-run.json"
-
-
-def record_run(checkpoint: Path) -> None:
-    """Notes where the last run writes its checkpoints, for a `charrnn sample` from another folder.
-
-    A convenience: where the state folder cannot be written, nothing is noted and nothing is said.
-    """
-    record = {
-        "checkpoint_dir": str(checkpoint.parent.resolve()),
-        "checkpoint": checkpoint.name,
-        "written": time.time(),
-    }
-    file = _record_file()
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        partial.write_text(json.dumps(record))
-        partial.replace(file)
-
-
-def recorded_run() -> Path | None:
-    """The checkpoint folder of the run that was recorded last, if it is known and still there."""
-    try:
-        folder = Path(json.loads(_record_file().read_text())["checkpoint_dir"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return folder if folder.is_dir() else None
-
-
-def prune(folder: Path, written: "Iterable[str]", *, keep: int, best: str | None) -> list[str]:
-    """Removes all but the last `keep` of the checkpoints `written` by this run, and the best one; 0 keeps all.
-
-    `written` is in the order of writing. Checkpoints of other runs in the same folder are not touched. Returns
-    the names that are left, in order.
-    """
-    names = [name for name in written if (folder / name).is_dir()]
-    if keep <= 0:
-        return names
-    left = [name for index, name in enumerate(names) if name == best or index >= len(names) - keep]
-    for name in set(names) - set(left):
-        # Renamed first, so that a kill in between leaves no half of a checkpoint under its name.
-        doomed = folder / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{name}"
-        with contextlib.suppress(OSError):
-            (folder / name).rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-    return left
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Removes unfinished checkpoints that killed processes of this machine left in the folder."""
-    prefix = f"{PARTIAL}{socket.gethostname()}-"
-    with contextlib.suppress(OSError):
-        for entry in folder.glob(f"{prefix}*"):
-            owner = entry.name.removeprefix(prefix).split("-", 1)[0]
-            if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
-                shutil.rmtree(entry, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

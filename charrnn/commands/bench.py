@@ -144,7 +144,7 @@ def threads_command(as_json: bool, load: int, windows: int, symbols: int, precis
     """Measure thread counts, alone and beside a competing load, and keep the best for `charrnn train`.
 
     First kernel and precision are chosen by measurement, then the threads, never more than the control group and
-    the affinity mask allow. The choice is kept by machine and shape; `charrnn train` takes it up.
+    the affinity mask allow. The choice is kept by machine and shape; `charrnn train` uses it.
     """
     from charrnn.benchmark import time_threads
     from charrnn.network import autotune as choices
@@ -160,7 +160,7 @@ def threads_command(as_json: bool, load: int, windows: int, symbols: int, precis
     chosen = choices.fastest(shape, options, measurement)
     counts = sorted(choices.thread_counts(allowed_cpus()))
     timings = time_threads(shape, chosen, counts, load=load, windows=windows, measure=measurement)
-    kept = choices.remember(shape, f"{precision}-0", chosen, choices.store_files())
+    kept = choices.save_cached(shape, f"{precision}-0", chosen, choices.cache_files())
     if as_json:
         click.echo(
             json.dumps(

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.commands.common import SETTINGS, note
 from charrnn.errors import CorpusError
 
 if TYPE_CHECKING:
     from charrnn.data.encoding import EncodedCorpus
 
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
 _json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 
 
-@click.group("corpus", context_settings=_SETTINGS)
+@click.group("corpus", context_settings=SETTINGS)
 def command() -> None:
     """List and fetch the named corpora; statistics of a text."""
 
 
-@command.command("list", context_settings=_SETTINGS)
+@command.command("list", context_settings=SETTINGS)
 @_json
 def list_corpora(as_json: bool) -> None:
-    """The corpora that have a name, and whether they are on this machine."""
+    """List the named corpora, and whether they are on this machine."""
     from charrnn.data import corpora
 
     rows = [_about(corpora.CORPORA[name]) for name in corpora.CORPORA]
@@ -54,22 +54,22 @@ def _about(corpus: Any) -> dict[str, Any]:
     }
 
 
-@command.command("get", context_settings=_SETTINGS)
+@command.command("get", context_settings=SETTINGS)
 @click.argument("name")
 @_json
 def get_corpus(name: str, as_json: bool) -> None:
     """Fetch a corpus, unless it is here, and print its path."""
     from charrnn.data import corpora
 
-    path = corpora.get(name, None if as_json else _note)
+    path = corpora.get(name, None if as_json else note)
     click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else os.fsencode(path))
 
 
-@command.command("path", context_settings=_SETTINGS)
+@command.command("path", context_settings=SETTINGS)
 @click.argument("name")
 @_json
 def corpus_path(name: str, as_json: bool) -> None:
-    """Print where a corpus lies; an error if it is not on this machine."""
+    """Print the path of a corpus; fail if it is not on this machine."""
     from charrnn.data import corpora
 
     path = corpora.find(name)
@@ -79,23 +79,23 @@ def corpus_path(name: str, as_json: bool) -> None:
     click.echo(json.dumps(_about(corpora.corpus_named(name))) if as_json else os.fsencode(path))
 
 
-@command.command("stats", context_settings=_SETTINGS)
+@command.command("stats", context_settings=SETTINGS)
 @click.argument("data", nargs=-1, required=True)
 @click.option("--tokens", type=click.Choice(["characters", "bytes"]), default="characters", show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--seq-length", type=click.IntRange(1), default=50, show_default=True)
 @_json
 def stats(data: tuple[str, ...], tokens: str, batch_size: int, seq_length: int, as_json: bool) -> None:
-    """Size, symbols and entropy of a corpus, a file, a folder, a pattern, or - for standard input."""
+    """Size, symbols and entropy of a corpus, file, folder, pattern, or - for standard input."""
     from charrnn.data import corpora
 
-    corpus = corpora.load(data, tokens=tokens, report=_note)
+    corpus = corpora.load(data, tokens=tokens, report=note)
     about = _statistics(corpus, batch_size * seq_length)
     if as_json:
         click.echo(json.dumps(about))
         return
     for message in corpus.messages:
-        _note(message)
+        note(message)
     click.echo(f"{about['name']}: {about['characters']:,} {about['tokens']} in {about['bytes']:,} bytes")
     click.echo(f"sha256         {about['sha256']}")
     click.echo(f"symbols        {about['symbols']}")
@@ -145,19 +145,19 @@ def _entropy(counts: Any) -> float:
     return float(0 - (shares * np.log2(shares)).sum())  # 0, not -0, where there is but one
 
 
-@command.command("novel", context_settings=_SETTINGS)
+@command.command("novel", context_settings=SETTINGS)
 @click.argument("sampled")
 @click.argument("training")
 @click.option("--longest", type=int, default=49, show_default=True, help="The longest substrings to look for.")
 @_json
 def novel(sampled: str, training: str, longest: int, as_json: bool) -> None:
-    """The share of a sampled text's substrings that do not stand in the training text, by their length."""
+    """N-gram novelty: the share of a sample's substrings that are not in the training text."""
     import numpy as np
 
     from charrnn.data import corpora
     from charrnn.sampling.novelty import novel_substrings
 
-    known = corpora.load(training, report=_note)
+    known = corpora.load(training, report=note)
     text = corpora.load(sampled, tokens=known.vocabulary.kind)
     # A symbol that only the sample has gets a number of its own.
     index = {symbol: number for number, symbol in enumerate(known.vocabulary.symbols)}
@@ -170,7 +170,3 @@ def novel(sampled: str, training: str, longest: int, as_json: bool) -> None:
         return
     for row in rows:
         click.echo(f"{row.length:>4}  {row.share:.4f}")
-
-
-def _note(message: str) -> None:
-    click.echo(f"charrnn: {message}", err=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.commands.legacy_options import OldSpellings
+from charrnn.commands.common import SETTINGS, note, one_checkpoint
+from charrnn.commands.legacy_options import LegacyOptions
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from charrnn.data.encoding import EncodedCorpus
 
 
-@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LegacyOptions, context_settings=SETTINGS)
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--checkpoint", help="The same as the argument.", hidden=True)
-@click.option("--data", multiple=True, help="A corpus' name, a file, folder or pattern, or -. [shakespeare]")
+@click.option("--data", multiple=True, help="A named corpus, a file, folder or pattern, or -. [shakespeare]")
 @click.option("--split", help="interleaved (char-rnn's) or contiguous. [as trained]")
 @click.option("--part", default="validation", show_default=True, help="validation, train, test, or all of the text.")
 @click.option("--train-frac", type=float, help="Share of the text that was trained on. [as trained]")
@@ -30,32 +30,29 @@ if TYPE_CHECKING:
 @click.option(
     "--streams",
     type=int,
-    help="Contiguous split, and all: read the text as so many streams; 1 carries the state. [batch size]",
+    help="With a contiguous split or all: read the text as this many streams; 1 carries the state. [batch size]",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, cuda:N or mps.")
-@click.option("--per-character", is_flag=True, help="Also what each character cost, in nats, in the text's order.")
+@click.option("--per-character", is_flag=True, help="Also print the loss of each character, in nats, in text order.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(
     name: str | None, checkpoint: str | None, device: str, per_character: bool, as_json: bool, **given: Any
 ) -> None:
     """Measure a network's loss on a text: nats and bits a character, perplexity.
 
-    The hidden state is zero at the start of each stream, and of each record of a network that was trained with
-    --reset-state-on, and carried on from there. Losses on different splits must
-    not be compared: interleaved is the easier by far.
+    The hidden state is zero at the start of each stream, and of each record if the network was trained with
+    --reset-state-on. Never compare losses on different splits: interleaved is far easier.
     """
     from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.checkpoints.folder import find
     from charrnn.data import corpora
-    from charrnn.training.run import resolve_device
+    from charrnn.network.device import resolve_device
 
-    if name and checkpoint:
-        raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
-    name = name or checkpoint
-    path = checkpoints.find(None if name is None else Path(name))
+    path = find(one_checkpoint(name, checkpoint))
     loaded = checkpoints.load(path, training=False)
-    corpus = corpora.load(given["data"] or (corpora.DEFAULT_CORPUS,), vocabulary=loaded.vocabulary, report=_note)
+    corpus = corpora.load(given["data"] or (corpora.DEFAULT_CORPUS,), vocabulary=loaded.vocabulary, report=note)
     for message in corpus.messages:
-        _note(message)
+        note(message)
     loader, about = _part(loaded, corpus, given)
     result = _measure(loaded.model().to(resolve_device(device)), loader, loaded, per_character)
     rows = result.pop("scores", None)
@@ -72,10 +69,6 @@ def command(
         f"{about['loss']:.4f} nats/char, {about['bits_per_char']:.4f} bits/char, perplexity {about['perplexity']:.3f}"
         f" ({where}, {about['characters']:,} characters of {corpus.name})"
     )
-
-
-def _note(message: str) -> None:
-    click.echo(f"charrnn: {message}", err=True)
 
 
 def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> tuple[Loader, dict[str, Any]]:
@@ -118,7 +111,7 @@ def _part(loaded: Checkpoint, corpus: EncodedCorpus, given: dict[str, Any]) -> t
         reset_on=reset_on,
         evaluation_streams=given["streams"],
     )
-    return splits.part(given["part"]), {"split": split, "part": given["part"], "split_details": splits.description}
+    return splits.loader(given["part"]), {"split": split, "part": given["part"], "split_details": splits.description}
 
 
 def _first(given: float | None, stored: Any) -> float | None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from charrnn.commands.common import SETTINGS
 from charrnn.errors import UsageError
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=SETTINGS)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
 @click.option("--force", is_flag=True, help="Replace what stands there.")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.commands.legacy_options import OldSpellings
+from charrnn.commands.common import SETTINGS
+from charrnn.commands.legacy_options import LegacyOptions
 
 if TYPE_CHECKING:
     from charrnn.checkpoints.checkpoint import Checkpoint
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 _ROWS = 10
 
 
-@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LegacyOptions, context_settings=SETTINGS)
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the whole history.")
 def command(name: str | None, as_json: bool) -> None:
-    """Show what a checkpoint holds: network, sizes, options, loss history, corpus. It is checked on the way."""
+    """Show what a checkpoint holds: network, sizes, options, loss history, corpus. Checks it, too."""
     from charrnn.checkpoints import checkpoint as checkpoints
+    from charrnn.checkpoints.folder import find
 
-    path = checkpoints.find(None if name is None else Path(name))
+    path = find(None if name is None else Path(name))
     # Without the state of its training, a copied network is whole for everything but a resume.
     about = describe(path, checkpoints.load(path, training=(path / checkpoints.TRAINING).exists()))
     if as_json:

@@ -21,11 +21,11 @@ PARTS = {"train": "train", "val": "validation", "test": "test"}
 _DEVICE, _BACKEND = ("gpuid", "gpu"), ("opencl", "gpu-backend")
 
 
-class OldSpellings(click.Command):
+class LegacyOptions(click.Command):
     """Takes `-primetext X`, `-gpuid -1` and so on for what they meant in the original programs."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click's own, after the options were put into today's spelling."""
+        """Click's own, after the options were translated."""
         if ctx.resilient_parsing:  # the shell's completion: the line is not finished, and wrong as it stands
             return super().parse_args(ctx, args)
         flags = {name for option in self.params if getattr(option, "is_flag", False) for name in option.opts}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn import console
-from charrnn.commands.legacy_options import OldSpellings
+from charrnn.commands.common import SETTINGS, note, one_checkpoint
+from charrnn.commands.legacy_options import LegacyOptions
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,34 +19,32 @@ if TYPE_CHECKING:
     from charrnn.data.vocabulary import Vocabulary
 
 
-@click.command(cls=OldSpellings, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LegacyOptions, context_settings=SETTINGS)
 @click.argument("name", metavar="[CHECKPOINT]", required=False)
 @click.option("--checkpoint", help="The same as the argument.", hidden=True)
-@click.option("--prime", help="Text to begin with.")
-@click.option("--prime-file", metavar="FILE|-", help="Begin with the text of a file; - is standard input.")
-@click.option("--length", type=int, default=2000, show_default=True, help="Characters after the prime; 0: no end.")
+@click.option("--prime", help="Start text.")
+@click.option("--prime-file", metavar="FILE|-", help="Read the start text from a file; - is standard input.")
+@click.option("--length", type=int, default=2000, show_default=True, help="Characters after the start text; 0: no end.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Higher is bolder; 0 is --sample 0.")
-@click.option("--sample", type=click.IntRange(0, 1), default=1, help="0: always the likeliest character.")
-@click.option("--top-k", type=int, default=0, help="Only among the k likeliest characters; 0: all.")
-@click.option("--top-p", type=float, default=1.0, help="Only among the fewest whose probabilities reach p.")
+@click.option("--sample", type=click.IntRange(0, 1), default=1, help="0: always the likeliest character (greedy).")
+@click.option("--top-k", type=int, default=0, help="Sample from the k likeliest characters; 0: all.")
+@click.option("--top-p", type=float, default=1.0, help="Sample from the fewest characters whose probabilities reach p.")
 @click.option("--seed", type=int, default=123, show_default=True, help="The same seed gives the same text.")
-@click.option("--count", type=int, default=1, help="Streams; the k-th has seed + k, and is printed after the others.")
-@click.option("--strict", is_flag=True, help="Characters of the prime that the network does not know are an error.")
-@click.option("--verbose", type=click.IntRange(0, 1), default=1, help="0: prime, text, newline, and nothing else.")
+@click.option("--count", type=int, default=1, help="Texts, printed one after the other; the k-th has seed + k.")
+@click.option("--strict", is_flag=True, help="Fail on characters of the start text that the network does not know.")
+@click.option("--verbose", type=click.IntRange(0, 1), default=1, help="0: print start text, text and newline only.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, auto, cuda, cuda:N or mps.")
 def command(name: str | None, checkpoint: str | None, device: str, **options: Any) -> None:
     """Write text with a trained network.
 
-    CHECKPOINT is a checkpoint, or a folder of them, of which the last is taken; without one, the last in ./cv,
-    else of the last run.
+    CHECKPOINT is a checkpoint, or a folder of them: then the last one. By default it is the last one in ./cv, else the
+    last one of the last run.
     """
-    if name and checkpoint:
-        raise UsageError(f"two checkpoints are named: {name} and {checkpoint}")
-    _run(name or checkpoint, device, **options)
+    _run(one_checkpoint(name, checkpoint), device, **options)
 
 
 def _run(
-    name: str | None,
+    named: Path | None,
     device: str,
     *,
     prime: str | None,
@@ -61,34 +60,31 @@ def _run(
     verbose: int,
 ) -> None:
     from charrnn.checkpoints import checkpoint as checkpoints
-    from charrnn.sampling.generation import Choice, encode_prime, generate
-    from charrnn.training.run import resolve_device
+    from charrnn.checkpoints.folder import find
+    from charrnn.network.device import resolve_device
+    from charrnn.sampling.generation import SamplingConfig, encode_prime, generate
 
-    choice = Choice(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
+    choice = SamplingConfig(temperature=temperature, argmax=sample == 0, top_k=top_k, top_p=top_p)
     if length < 0:
         raise UsageError(f"a length of {length}: it must be 0 (without end) or more")
     if length == 0 and count > 1:
         raise UsageError("--length 0 has no end, so only one stream can be printed: leave out --count")
     begin = _prime(prime, prime_file)
-    path = checkpoints.find(None if name is None else Path(name))
+    path = find(named)
     loaded = checkpoints.load(path, training=False)
     model, vocabulary = loaded.model().to(resolve_device(device)), loaded.vocabulary
-    note = (lambda _: None) if verbose == 0 else _note
-    if name is None:
-        note(f"sampling from {path}")
-    known = encode_prime(vocabulary, begin, strict=strict, report=_note)
+    say = (lambda _: None) if verbose == 0 else note
+    if named is None:
+        say(f"sampling from {path}")
+    known = encode_prime(vocabulary, begin, strict=strict, report=note)
     if not known.size:
-        note("no prime: the first character is drawn uniformly")
+        say("no prime: the first character is drawn uniformly")
     output = _Output(count, vocabulary, known.tolist(), seed, verbose)
     pieces = generate(
         model, vocabulary, prime=begin, length=length, choice=choice, seed=seed, count=count,
         reset_state_on=loaded.options.get("reset_state_on"),
     )  # fmt: skip
     output.write(pieces)
-
-
-def _note(message: str) -> None:
-    click.echo(f"charrnn: {message}", err=True)
 
 
 def _prime(text: str | None, file: str | None) -> bytes:

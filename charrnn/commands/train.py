@@ -13,8 +13,9 @@ from click.shell_completion import CompletionItem
 
 from charrnn import console
 from charrnn.clocks import now, process_start
+from charrnn.commands.common import note
 from charrnn.errors import InterruptError, LostError, UsageError
-from charrnn.options.legacy import modernise, old_options
+from charrnn.options.legacy import legacy_options, modernise
 from charrnn.options.table import GROUPS, Flag, flags
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ NEWEST = "newest"
 
 
 class TrainCommand(click.Command):
-    """A command that also understands the originals' spellings, and groups its options in the help."""
+    """A command that also takes the originals' options, and groups its own in the help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click's own, after the spellings are made modern; a stray word gets a hint."""
+        """Click's own, after legacy options are translated; a stray word gets a hint."""
         if ctx.resilient_parsing:  # the shell's completion: the line is not finished, and wrong as it stands
             return super().parse_args(ctx, args)
         modern = modernise(args)
@@ -38,8 +39,8 @@ class TrainCommand(click.Command):
         return super().parse_args(ctx, modern)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Click's own; behind one dash and a letter, the originals' spellings too."""
-        old = old_options(incomplete) if len(incomplete) > 1 else []
+        """Click's own; after one dash and a letter, the originals' options too."""
+        old = legacy_options(incomplete) if len(incomplete) > 1 else []
         return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, old)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -139,21 +140,22 @@ def _describe(run: "Run") -> Iterable[str]:
 @click.command(cls=TrainCommand, params=[_option(flag) for flag in flags().values()])
 @click.option(
     "--resume", is_flag=False, flag_value=NEWEST, default=None, metavar="[CHECKPOINT]",
-    help="Go on exactly where a run stopped: a checkpoint, a folder of them (the last), or nothing "
-    "(--checkpoint-dir, ./cv, or the last run).",
+    help="Resume a run exactly where it stopped: from a checkpoint, the last in a folder, or by default the last in "
+    "--checkpoint-dir, in ./cv, or of the last run.",
 )  # fmt: skip
 def command(resume: str | None, **given: Any) -> None:
     """Train a network on a text.
 
-    The options of char-rnn's and torch-rnn's train.lua are understood in their old spelling too
-    (-rnn_size 512 -gpuid -1). Ctrl-C saves a checkpoint first; --resume goes on from it.
+    Takes the options of char-rnn's and torch-rnn's train.lua as they are (-rnn_size 512 -gpuid -1). Ctrl-C saves a
+    checkpoint before it stops; --resume continues from it.
     """
     started_at = process_start()
     given = {name: value for name, value in given.items() if value is not None and value != ()}
     if resume is not None and "init_from" in given:
-        raise UsageError("--resume goes on with a run, --init-from begins a new one: give one of them")
+        raise UsageError("--resume continues a run, --init-from begins a new one: give one of them")
     from charrnn import api
-    from charrnn.training.callbacks import Bar, FirstCheckpoint, Lines, OutputWatch
+    from charrnn.training.callbacks import FirstCheckpoint
+    from charrnn.training.display import Bar, Lines, OutputWatch
 
     run = api.prepare(given, resume=True if resume == NEWEST else resume, report=_say).run
     for line in _describe(run):
@@ -164,7 +166,7 @@ def command(resume: str | None, **given: Any) -> None:
         bar = Bar(sys.stdout) if wanted else None
         say = _say if bar is None else bar.say
         first = FirstCheckpoint(run.directory, started_at, now, say)
-        outcome = api.execute(run, [bar or Lines(_say), first, OutputWatch(_note)], report=say, should_stop=stop)
+        outcome = api.execute(run, [bar or Lines(_say), first, OutputWatch(note)], report=say, should_stop=stop)
     _present(run, outcome, stop.signal)
     if run.iteration == begun_at:  # `until charrnn train --resume; do :; done` must end, whatever becomes of its log
         console.forget()
@@ -172,10 +174,6 @@ def command(resume: str | None, **given: Any) -> None:
 
 def _say(text: str) -> None:
     click.echo(text)
-
-
-def _note(text: str) -> None:
-    click.echo(f"charrnn: {text}", err=True)
 
 
 def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
@@ -190,7 +188,7 @@ def _present(run: "Run", outcome: "Outcome", number: int | None) -> None:
             f"stopped at iteration {run.iteration:,}: {saved}", exit_code=128 + (number or signal.SIGINT)
         )
     if outcome.reason == "patience":
-        _say(f"stopped early: no better validation loss in the last {run.since_best} evaluations")
+        _say(f"stopped early: no better validation loss in the last {run.evaluations_since_best} evaluations")
     best = ""
     if where is not None and run.best_name not in (None, where.name):
         best = f"; the best loss is that of {run.directory / str(run.best_name)}"

@@ -7,14 +7,15 @@ first batches of all streams train, the next validate, the last test. Validation
 training text, B times over the whole corpus. The target of the very last symbol is the very first.
 
 `contiguous` (nanoGPT, torch-rnn): training text, then validation text, then test text. In validation and
-test every symbol of the part is a target once; the symbol before the part is the first input.
+test every token of the split is a target once; the token before it is the first input.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,11 +24,9 @@ from charrnn.errors import CorpusError, UsageError
 from charrnn.options.recipes import FRACTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
-
-SplitKind = Literal["interleaved", "contiguous"]
 
 FEW_BATCHES = 50
 
@@ -136,21 +135,21 @@ class Loader:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The parts of a corpus. A part that was not asked for, or is empty, is None."""
+    """The training, validation and test splits of a corpus. One that is empty is None."""
 
-    kind: SplitKind
+    kind: str
     train: Loader
     validation: Loader | None
     test: Loader | None
     description: dict[str, Any]
     messages: tuple[str, ...] = ()
 
-    def part(self, name: str) -> Loader:
-        """The part of that name; one that is empty is an error."""
-        parts = {"train": self.train, "validation": self.validation, "val": self.validation, "test": self.test}
-        if name not in parts:
+    def loader(self, name: str) -> Loader:
+        """The batches of the split of that name; an empty one is an error."""
+        loaders = {"train": self.train, "validation": self.validation, "val": self.validation, "test": self.test}
+        if name not in loaders:
             raise UsageError(f"no part {name!r}: there are train, validation and test")
-        loader = parts[name]
+        loader = loaders[name]
         if loader is None:
             raise CorpusError(f"the {name} part of the {self.kind} split is empty: give it a larger fraction")
         return loader
@@ -175,11 +174,11 @@ def make_splits(
     reset_on: NDArray[np.int64] | None = None,
     evaluation_streams: int | None = None,
 ) -> Splits:
-    """The parts of `ids` for batches of `batch_size` streams of `sequence_length` symbols.
+    """The splits of `ids` into batches of `batch_size` streams of `sequence_length` symbols.
 
-    The test part is what the two fractions leave. `evaluation_streams` (contiguous only; default the batch
+    The test split is what the two fractions leave. `evaluation_streams` (contiguous only; default the batch
     size) is the number of streams that validation and test are read as, each beginning with a zero state: 1
-    carries the state through the whole part. `reset_on` is the encoded separator of records.
+    carries the state through the whole split. `reset_on` is the encoded separator of records.
     """
     if kind not in FRACTIONS:
         raise UsageError(f"no split {kind!r}: there are interleaved (char-rnn's) and contiguous (nanoGPT's)")
@@ -195,25 +194,15 @@ def make_splits(
         "batch_size": batch_size,
         "sequence_length": sequence_length,
     }
+    loader = partial(Loader, ids, sequence_length=sequence_length, reset_on=reset_on)
+    shape = len(ids), batch_size, sequence_length
     if kind == "interleaved":
-        return _interleaved(
-            ids,
-            batch_size=batch_size,
-            sequence_length=sequence_length,
-            fractions=fractions,
-            reset_on=reset_on,
-            description=description,
-        )
-    streams = batch_size if evaluation_streams is None else evaluation_streams
-    return _contiguous(
-        ids,
-        batch_size=batch_size,
-        sequence_length=sequence_length,
-        fractions=fractions,
-        reset_on=reset_on,
-        evaluation_streams=max(1, streams),
-        description=description,
-    )
+        loaders = _interleaved(loader, shape, fractions)
+    else:
+        streams = batch_size if evaluation_streams is None else max(1, evaluation_streams)
+        loaders = _contiguous(loader, shape, fractions, streams)
+    messages = fractions.messages + _few(len(ids) // (batch_size * sequence_length))
+    return Splits(kind, *loaders, description, messages)
 
 
 def _fractions(kind: str, train: float | None, validation: float | None) -> _Fractions:
@@ -229,7 +218,7 @@ def _fractions(kind: str, train: float | None, validation: float | None) -> _Fra
     messages: tuple[str, ...] = ()
     if rest < -1e-9:
         messages = (f"the fractions {train:g} and {validation:g} add up to more than 1: validation gets the rest",)
-    # As the original: without a test part, validation takes everything that training leaves.
+    # As the original: without a test split, validation takes everything that training leaves.
     return _Fractions(train, validation, rest if rest > 1e-9 else 0.0, messages)
 
 
@@ -252,63 +241,38 @@ def _few(batches: int) -> tuple[str, ...]:
 
 
 def _interleaved(
-    ids: NDArray[Any],
-    *,
-    batch_size: int,
-    sequence_length: int,
-    fractions: _Fractions,
-    reset_on: NDArray[np.int64] | None,
-    description: dict[str, Any],
-) -> Splits:
+    make: Callable[..., Loader], shape: tuple[int, int, int], fractions: _Fractions
+) -> tuple[Loader, Loader | None, Loader | None]:
+    total, batch_size, sequence_length = shape
     block = batch_size * sequence_length
-    batches = len(ids) // block
+    batches = total // block
     train = math.floor(batches * fractions.train)
-    if fractions.test:
-        validation = math.floor(batches * fractions.validation)
-        test = batches - train - validation
-    else:
-        validation, test = batches - train, 0
+    validation = math.floor(batches * fractions.validation) if fractions.test else batches - train
+    test = batches - train - validation
     if not train:
-        raise _too_short(len(ids), batch_size, sequence_length, block * math.ceil(1 / fractions.train))
-    stride = batches * sequence_length
+        raise _too_short(total, batch_size, sequence_length, block * math.ceil(1 / fractions.train))
 
-    def loader(first: int, count: int) -> Loader | None:
-        if not count:
-            return None
-        return Loader(
-            ids,
+    def loader(first: int, count: int) -> Loader:
+        return make(
             first=first * sequence_length,
-            stride=stride,
+            stride=batches * sequence_length,
             length=count * sequence_length,
             streams=batch_size,
-            sequence_length=sequence_length,
             wrap_at=batches * block,
-            reset_on=reset_on,
         )
 
-    trainer = loader(0, train)
-    assert trainer is not None  # noqa: S101 - train is at least 1 here
-    return Splits(
-        "interleaved",
-        trainer,
-        loader(train, validation),
-        loader(train + validation, test),
-        description,
-        fractions.messages + _few(batches),
+    return (
+        loader(0, train),
+        loader(train, validation) if validation else None,
+        loader(train + validation, test) if test else None,
     )
 
 
 def _contiguous(
-    ids: NDArray[Any],
-    *,
-    batch_size: int,
-    sequence_length: int,
-    fractions: _Fractions,
-    reset_on: NDArray[np.int64] | None,
-    evaluation_streams: int,
-    description: dict[str, Any],
-) -> Splits:
-    total, block = len(ids), batch_size * sequence_length
+    make: Callable[..., Loader], shape: tuple[int, int, int], fractions: _Fractions, evaluation_streams: int
+) -> tuple[Loader, Loader | None, Loader | None]:
+    total, batch_size, sequence_length = shape
+    block = batch_size * sequence_length
     if fractions.test:  # as torch-rnn's preprocess.py
         validation, test = int(total * fractions.validation), int(total * fractions.test)
         train = total - validation - test
@@ -323,30 +287,7 @@ def _contiguous(
         if not count:
             return None
         streams = max(1, min(evaluation_streams, count // sequence_length))
-        return Loader(
-            ids,
-            first=start - 1,
-            stride=count // streams,
-            length=count // streams,
-            streams=streams,
-            sequence_length=sequence_length,
-            reset_on=reset_on,
-        )
+        return make(first=start - 1, stride=count // streams, length=count // streams, streams=streams)
 
-    trainer = Loader(
-        ids,
-        first=0,
-        stride=length,
-        length=length,
-        streams=batch_size,
-        sequence_length=sequence_length,
-        reset_on=reset_on,
-    )
-    return Splits(
-        "contiguous",
-        trainer,
-        loader(train, validation),
-        loader(train + validation, test),
-        description,
-        fractions.messages + _few(total // block),
-    )
+    training = make(first=0, stride=length, length=length, streams=batch_size)
+    return training, loader(train, validation), loader(train + validation, test)

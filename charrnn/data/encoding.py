@@ -15,11 +15,12 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
 
+from charrnn.atomic import write_flushed
 from charrnn.data.sources import CHUNK, SUFFIXES, find_sources
 from charrnn.data.vocabulary import CODE_POINTS, Vocabulary
 from charrnn.errors import CorpusError, DiskError, UsageError
@@ -88,7 +89,7 @@ def read_corpus(
         raise UsageError(f"tokens are characters or bytes, not {tokens!r}")
     cache = default_cache() if cache is None else cache
     sources = find_sources(data, cache)
-    text = _Text(sources, _hold(sources))
+    text = _Text(sources)
     if not text.size:
         raise CorpusError(
             f"there is no text in {_names(sources)}: " + ("it is" if len(sources) == 1 else "they are") + " empty"
@@ -136,11 +137,24 @@ class _Wanted:
 
 
 class _Text:
-    """The sources' bytes: held in memory where they are few, else read again for each pass."""
+    """The sources' bytes: hashed in a first pass, and held in memory where they are few, else read again each time."""
 
-    def __init__(self, sources: Sequence[Source], held: _Held) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
-        self.held, self.sha256, self.size = held.pieces, held.sha256, held.size
+        self.held: list[list[bytes]] | None = []
+        self.size = 0
+        digest = hashlib.sha256()
+        for source in sources:
+            if self.held is not None:
+                self.held.append([])
+            for chunk in source.chunks():
+                digest.update(chunk)
+                self.size += len(chunk)
+                if self.held is not None and self.size <= IN_MEMORY:
+                    self.held[-1].append(chunk)
+                else:
+                    self.held = None
+        self.sha256 = digest.hexdigest()
 
     def chunks(self) -> Iterator[bytes]:
         for number, source in enumerate(self._sources):
@@ -149,30 +163,6 @@ class _Text:
     def texts(self) -> Iterator[str]:
         for number, source in enumerate(self._sources):
             yield from source.texts() if self.held is None else source.decode(self.held[number])
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    pieces: list[list[bytes]] | None
-    sha256: str
-    size: int
-
-
-def _hold(sources: Sequence[Source]) -> _Held:
-    """The first pass: hash the text, and keep it while it is small."""
-    digest, size = hashlib.sha256(), 0
-    pieces: list[list[bytes]] | None = []
-    for source in sources:
-        if pieces is not None:
-            pieces.append([])
-        for chunk in source.chunks():
-            digest.update(chunk)
-            size += len(chunk)
-            if pieces is not None and size <= IN_MEMORY:
-                pieces[-1].append(chunk)
-            else:
-                pieces = None
-    return _Held(pieces, digest.hexdigest(), size)
 
 
 def _choose(text: _Text, wanted: _Wanted) -> tuple[Vocabulary, tuple[str, ...]]:
@@ -278,7 +268,8 @@ def _write_entry(entry: Path, text: _Text, vocabulary: Vocabulary, messages: tup
             checksum = zlib.crc32(piece, checksum)
             file.write(piece)
         size = file.tell()
-        _sync(file)
+        file.flush()
+        os.fsync(file.fileno())
     about = {
         "format": _CACHE_FORMAT,
         "sha256": text.sha256,
@@ -287,14 +278,7 @@ def _write_entry(entry: Path, text: _Text, vocabulary: Vocabulary, messages: tup
         "vocabulary": vocabulary.to_json(),
         "messages": messages,
     }
-    with (entry / "about.json").open("wb") as file:
-        file.write(json.dumps(about).encode())
-        _sync(file)
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+    write_flushed(entry / "about.json", json.dumps(about).encode())
 
 
 def _open_entry(entry: Path, sha256: str) -> tuple[NDArray[Any], Vocabulary, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Which kernel, precision and thread count train a network of some shape fastest here: measured once, then kept.
 
 Choices are kept in `choices.json` in the installation's folder (written by the installer) and in the user's cache,
-by machine (CPU, allowed CPUs, versions) and shape. A run stores its choice and takes it up again when resumed.
+by machine (CPU, allowed CPUs, versions) and shape. A run stores its choice and uses it again when resumed.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ BUSY = 1.3
 """From so many times the CPU time on, a single thread's time on the clock says that others take the CPU away."""
 ROUNDS = 6
 BEHIND = 2.0
-"""An option whose best time is so many times the lead's is out of the race."""
+"""An option whose best time is so many times the lead's is eliminated."""
 LONG = 300.0
 """Milliseconds of a window from which on two rounds are enough."""
 
@@ -103,25 +103,25 @@ def choose(
     precision: str = "auto",
     threads: int = 0,
     measure: Measure | None = None,
-    places: "Sequence[Path] | None" = None,
+    caches: "Sequence[Path] | None" = None,
 ) -> Choice:
     """What to train with. `precision` auto and `threads` 0 leave the choice to measurement, else they are kept.
 
-    measure: times a window, infinite for what cannot be done; places: the files of choices,
-    the last one is written. Raises DeviceError for a precision that the device does not have.
+    measure: times a window, infinite for what cannot be done; caches: the files of choices, the last
+    one is written. Raises DeviceError for a precision that the device does not have.
     """
     if torch.device(device).type != "cpu":
         return _accelerator(device, precision)
     shape = Shape(config, batch, steps)
-    places = store_files() if places is None else places
+    caches = cache_files() if caches is None else caches
     asked = f"{precision}-{threads}"
-    known = recall(shape, asked, places)
+    known = load_cached(shape, asked, caches)
     if known is not None:
         return known
     chosen = fastest(shape, list(candidates(precision, threads)), measure or Measurement())
     if chosen.milliseconds == float("inf"):
         raise DeviceError(f"--precision {precision}: this CPU cannot train this network in it; use auto")
-    remember(shape, asked, chosen, places)
+    save_cached(shape, asked, chosen, caches)
     return chosen
 
 
@@ -170,11 +170,11 @@ def fastest(shape: Shape, options: "Sequence[Choice]", measure: Measure) -> Choi
     the compiled kernel's are judged by each one's share of the CPU time. They wait for nobody, as OpenMP's do.
     """
     least = min(option.threads for option in options)
-    first = race(shape, [option for option in options if option.threads == least], measure, cpu_time)
+    first = eliminate(shape, [option for option in options if option.threads == least], measure, cpu_time)
     kind = (first.kernel, first.precision)
     rest = [option for option in options if (option.kernel, option.precision) == kind]
     disturbed = first.kernel == "compiled" and len(rest) > 1 and busy(shape, first, measure)
-    return race(shape, rest, measure, cpu_time if disturbed else clock_time)
+    return eliminate(shape, rest, measure, cpu_time if disturbed else clock_time)
 
 
 def cpu_time(option: Choice, timing: Timing) -> float:
@@ -195,12 +195,13 @@ def busy(shape: Shape, option: Choice, measure: Measure) -> bool:
     return sum(one.wall for one in taken) > BUSY * sum(one.cpu for one in taken)
 
 
-def race(
+def eliminate(
     shape: Shape, options: "Sequence[Choice]", measure: Measure, counts: Callable[[Choice, Timing], float]
 ) -> Choice:
-    """The option whose fastest window is the fastest, by what `counts`. They take turns, and each one's best time
-    counts, so that what else the machine does meanwhile favours none; from the second round on, those far behind are
-    left out.
+    """The winner of an elimination: the option whose fastest window is the fastest, by what `counts`.
+
+    They take turns, and each one's best time counts, so that what else the machine does meanwhile favours none; from
+    the second round on, those far behind are eliminated.
     """
     best = dict.fromkeys(options, Timing(float("inf"), float("inf")))
     running = list(options)
@@ -281,16 +282,16 @@ def machine() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def store_files() -> list[Path]:
-    """The files of choices: the installation's, then the user's."""
+def cache_files() -> list[Path]:
+    """The files that keep choices: the installation's, then the user's."""
     return [folder.parent / "choices.json" for folder in folders()]
 
 
-def recall(shape: Shape, asked: str, places: Iterable[Path]) -> Choice | None:
+def load_cached(shape: Shape, asked: str, caches: Iterable[Path]) -> Choice | None:
     """A choice that was made before; the last file that has one counts."""
     found: Choice | None = None
-    for place in places:
-        entry = _read(place).get(machine(), {}).get(shape.name, {}).get(asked)
+    for cache in caches:
+        entry = _read(cache).get(machine(), {}).get(shape.name, {}).get(asked)
         try:
             found = Choice(**entry) if entry else found
         except TypeError:
@@ -298,24 +299,24 @@ def recall(shape: Shape, asked: str, places: Iterable[Path]) -> Choice | None:
     return found
 
 
-def remember(shape: Shape, asked: str, choice: Choice, places: "Sequence[Path]") -> Path | None:
-    """Keeps a choice in the last place that can be written; gives that place. Not being able to is no failure."""
-    for place in reversed(places):
+def save_cached(shape: Shape, asked: str, choice: Choice, caches: "Sequence[Path]") -> Path | None:
+    """Keeps a choice in the last cache that can be written; gives that cache. Not being able to is no failure."""
+    for cache in reversed(caches):
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(place.with_suffix(".lock"), timeout=5):
-                content = _read(place)
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache.with_suffix(".lock"), timeout=5):
+                content = _read(cache)
                 content.setdefault(machine(), {}).setdefault(shape.name, {})[asked] = asdict(choice)
-                write_atomically(place, (json.dumps(content, indent=1) + "\n").encode())
+                write_atomically(cache, (json.dumps(content, indent=1) + "\n").encode())
         except (OSError, Timeout):
             continue
-        return place
+        return cache
     return None
 
 
-def _read(place: Path) -> dict[str, Any]:
+def _read(cache: Path) -> dict[str, Any]:
     try:
-        content = json.loads(place.read_text())
+        content = json.loads(cache.read_text())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -8,21 +8,21 @@ import click
 from charrnn.commands import eval as eval_verb
 from charrnn.commands import inspect, sample
 from charrnn.options.recipes import RECIPES, recipe_default
-from charrnn.options.table import GROUPS, OLD_ONLY, Flag, flags
+from charrnn.options.table import GROUPS, LEGACY_ONLY, Flag, flags
 
 HEAD = """\
 # Options of `charrnn train`, `sample`, `eval` and `inspect`
 
 Made from the code by `python -m charrnn.options.docs > docs/flags.md`; a test fails when it is stale.
 
-Old spellings are accepted as they were written: one dash or two, underscores or dashes, `-rnn_size 512` or
+Legacy options are accepted as the originals wrote them: one dash or two, underscores or dashes, `-rnn_size 512` or
 `-rnn_size=512`, and `1` or `0` after a switch. A default in the columns of the recipes is what `--recipe` sets;
-every option that is given overrides it. The first tables are those of `charrnn train`.
+an option on the command line overrides it. The first tables are those of `charrnn train`.
 """
 
 SAMPLE_NOTE = """\
-`-opencl 0` and `-gpu_backend cuda` are accepted, and there is nothing to do for them; `-opencl 1` and `-gpu_backend
-opencl` are errors. `-gpuid N` is the GPU where there is one, else the CPU, as it was. torch-rnn's `-length` counted the
+`-opencl 0` and `-gpu_backend cuda` are accepted and have no effect; `-opencl 1` and `-gpu_backend opencl` are errors.
+`-gpuid N` means the GPU if there is one, else the CPU, as in the originals. torch-rnn's `-length` counted the
 start text too; here it counts what comes after it, as char-rnn's.
 """
 
@@ -58,11 +58,11 @@ def markdown() -> str:
             ["option", "in char-rnn", "in torch-rnn", *(f"`{recipe}`" for recipe in RECIPES), "meaning"],
             [_row(flag) for flag in flags().values() if flag.group == group],
         )
-    resume = ["`--resume [CHECKPOINT]`", "", "", "", "", "", "go on exactly where a run stopped"]
+    resume = ["`--resume [CHECKPOINT]`", "", "", "", "", "", "resume a run exactly where it stopped"]
     lines += ["## Other", ""]
     lines += _table(["option", "in char-rnn", "in torch-rnn", "", "", "", "meaning"], [resume])
     lines += ["## Options of the originals' training without a namesake", ""]
-    rows = [[f"`-{old.name}`", old.program, f"`{old.default}`", old.becomes] for old in OLD_ONLY]
+    rows = [[f"`-{old.name}`", old.program, f"`{old.default}`", old.becomes] for old in LEGACY_ONLY]
     lines += _table(["option", "program", "its default", "what becomes of it"], rows)
     for verb, (command, old) in VERBS.items():
         lines += [f"## charrnn {verb}", ""]

@@ -1,18 +1,18 @@
-"""Old spellings: command lines written for char-rnn and torch-rnn mean here what they meant there."""
+"""Legacy options: command lines written for char-rnn and torch-rnn mean here what they meant there."""
 
 import difflib
 from collections.abc import Iterable
 from pathlib import PurePath
 
 from charrnn.errors import UsageError
-from charrnn.options.table import OLD_ONLY, flags
+from charrnn.options.table import LEGACY_ONLY, flags
 
 COMMAND_LINE_ONLY = ("resume", "help")
 """Options of the command that are not options of a run."""
 
 
 def modernise(arguments: Iterable[str]) -> list[str]:
-    """The arguments in today's spelling: `-rnn_size 512` becomes `--rnn-size 512`.
+    """The arguments as today's options: `-rnn_size 512` becomes `--rnn-size 512`.
 
     One dash or two, underscores or dashes, `-name value` or `-name=value`; the switches' 0 and 1 too. Raises
     UsageError for a name that none of the programs knows, with the nearest one that there is.
@@ -31,10 +31,10 @@ def modernise(arguments: Iterable[str]) -> list[str]:
     return done
 
 
-def old_options(incomplete: str) -> list[str]:
-    """The originals' own spellings that begin like this, for the shell's completion: -rnn_size for -rnn."""
+def legacy_options(incomplete: str) -> list[str]:
+    """The originals' options that begin like this, for the shell's completion: -rnn_size for -rnn."""
     known = {name for flag in flags().values() for name in (flag.char_rnn, flag.torch_rnn)}
-    known |= {flag.name for flag in OLD_ONLY}
+    known |= {flag.name for flag in LEGACY_ONLY}
     return sorted(f"-{name}" for name in known if name and f"-{name}".startswith(incomplete))
 
 
@@ -44,16 +44,16 @@ def _is_option(argument: str) -> bool:
     return argument.startswith("-") and bare[:1].isalpha() and (len(bare) > 1 or argument.startswith("--"))
 
 
-def _spellings() -> dict[str, str]:
-    return {spelling: name for name, flag in flags().items() for spelling in flag.spellings}
+def _names() -> dict[str, str]:
+    return {spelling: name for name, flag in flags().items() for spelling in flag.names}
 
 
 def _translate(name: str, value: str | None, left: list[str]) -> list[str]:
-    """One option in today's spelling; takes its value from `left` where it stands there."""
+    """One of today's options; takes its value from `left` where it stands there."""
     if name in COMMAND_LINE_ONLY:
         return [f"--{name}" if value is None else f"--{name}={value}"]
-    negated = name.startswith("no-") and name not in _spellings()
-    known = _spellings().get(name.removeprefix("no-") if negated else name)
+    negated = name.startswith("no-") and name not in _names()
+    known = _names().get(name.removeprefix("no-") if negated else name)
     if known is None:
         return _old_only(name, value, left)
     flag = flags()[known]
@@ -79,7 +79,7 @@ def _switch(flag: str, name: str, value: str | None, *, negated: bool) -> str:
 
 def _next(name: str, left: list[str]) -> str:
     # A value may begin with a dash (-gpuid -1), but where it is an option's name, the value was forgotten.
-    if not left or (left[0].startswith("--") and left[0][2:].partition("=")[0].replace("_", "-") in _spellings()):
+    if not left or (left[0].startswith("--") and left[0][2:].partition("=")[0].replace("_", "-") in _names()):
         raise UsageError(f"-{name} needs a value")
     return left.pop(0)
 
@@ -87,9 +87,9 @@ def _next(name: str, left: list[str]) -> str:
 def _old_only(name: str, value: str | None, left: list[str]) -> list[str]:
     """Options of the originals that have no namesake here."""
     old = name.replace("-", "_")
-    known = [flag.name for flag in OLD_ONLY]
+    known = [flag.name for flag in LEGACY_ONLY]
     if old not in known:
-        names = [*_spellings(), *(name.replace("_", "-") for name in known), *COMMAND_LINE_ONLY]
+        names = [*_names(), *(name.replace("_", "-") for name in known), *COMMAND_LINE_ONLY]
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean --{near[0]}?" if near else "see charrnn train --help"
         raise UsageError(f"there is no option --{name}: {hint}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ _FEWEST_STREAMS_A_THREAD = 8  # of NumPy: with fewer, Python's own share of a st
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SamplingConfig:
     """How the next symbol is chosen from the logits.
 
     temperature: logits are divided by it, 0 is `argmax`; argmax: always the likeliest; top_k: only among the k
@@ -59,18 +58,18 @@ class Choice:
             raise UsageError(f"a top-p of {self.top_p:g}: it must be more than 0 and at most 1")
 
     @property
-    def certain(self) -> bool:
+    def greedy(self) -> bool:
         """Whether chance plays no part."""
         return self.argmax or self.temperature == 0 or self.top_k == 1
 
     @property
-    def cuts(self) -> bool:
+    def truncates(self) -> bool:
         """Whether some symbols may be left out."""
-        return bool(self.top_k or self.top_p < 1) and not self.certain
+        return bool(self.top_k or self.top_p < 1) and not self.greedy
 
     def choose(self, logits: NDArray[Any], uniform: NDArray[np.float64]) -> NDArray[np.intp]:
         """A symbol for each row of logits [streams, V], given a number from [0, 1) for each."""
-        if self.certain:
+        if self.greedy:
             likeliest: NDArray[np.intp] = logits.argmax(axis=1)
             return likeliest
         cumulative = self.cumulative(logits)
@@ -82,12 +81,12 @@ class Choice:
         """The running sums of the weights of the symbols, float64[streams, V]."""
         weights = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
         np.exp(np.divide(weights, self.temperature, out=weights), out=weights)
-        if self.cuts:
-            self._cut(weights)
+        if self.truncates:
+            self._truncate(weights)
         sums: NDArray[np.float64] = np.add.accumulate(weights, axis=1, out=weights)
         return sums
 
-    def _cut(self, weights: NDArray[np.float64]) -> None:
+    def _truncate(self, weights: NDArray[np.float64]) -> None:
         """Sets to 0 what is not among the likeliest; among equals the lower number stays."""
         order = np.argsort(-weights, axis=1, kind="stable")
         ranked = np.take_along_axis(weights, order, axis=1)
@@ -106,7 +105,7 @@ class _Streams:
     """Streams that one decoder advances, the first `len(seeds)` of it for use and the rest to fill the batch."""
 
     def __init__(
-        self, decoder: Decoder, choice: Choice, seeds: list[int], logits: NDArray[Any], records: Records | None
+        self, decoder: Decoder, choice: SamplingConfig, seeds: list[int], logits: NDArray[Any], records: Records | None
     ) -> None:
         self._decoder, self._choice, self._records = decoder, choice, records
         self._random = [np.random.default_rng(seed) for seed in seeds]
@@ -115,16 +114,16 @@ class _Streams:
     def advance(self, length: int) -> NDArray[np.intp]:
         """The next symbols of each stream, [streams, length]."""
         uniform = np.stack([random.random(length) for random in self._random])
-        if isinstance(self._decoder, CompiledStreams) and not self._choice.cuts:
-            temperature = 0.0 if self._choice.certain else self._choice.temperature
+        if isinstance(self._decoder, CompiledStreams) and not self._choice.truncates:
+            temperature = 0.0 if self._choice.greedy else self._choice.temperature
             chosen = self._decoder.draw(uniform, temperature, self._records)
             self._logits = self._decoder.logits
-        elif len(self._random) == 1 and not self._choice.cuts:
+        elif len(self._random) == 1 and not self._choice.truncates:
             chosen = self._advance_one(uniform[0].tolist())
         else:
             chosen = self._advance_all(uniform)
         if not np.isfinite(self._logits).all():
-            raise CharRNNError("the network's output is not a number: this checkpoint is of a training that exploded")
+            raise CharRNNError("the network's output is not a number: this checkpoint is of a run that diverged")
         return chosen
 
     def _advance_all(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -139,14 +138,14 @@ class _Streams:
 
     def _advance_one(self, uniform: list[float]) -> NDArray[np.intp]:
         """As `_advance_all` does for one stream, the same operations on the same figures, with less around them."""
-        certain, temperature = self._choice.certain, self._choice.temperature
+        greedy, temperature = self._choice.greedy, self._choice.temperature
         symbols = np.zeros(self._decoder.streams, np.intp)
         weights = np.empty(self._logits.shape[1])
         last, row, chosen = len(weights) - 1, self._logits[0], []
         step, exp, subtract, divide = partial(_step, self._decoder, self._records), np.exp, np.subtract, np.divide
         largest, accumulate = np.maximum.reduce, np.add.accumulate
         for number in uniform:
-            if certain:
+            if greedy:
                 symbol = int(row.argmax())
             else:
                 subtract(row, largest(row), weights, dtype=np.float64)
@@ -182,7 +181,7 @@ class Sampler:
     def __init__(
         self,
         model: CharRNN,
-        choice: Choice,
+        choice: SamplingConfig,
         *,
         prime: NDArray[Any],
         seed: int = 123,
@@ -249,7 +248,7 @@ class Sampler:
 def _threads(count: int) -> int:
     if not can_limit():  # products have threads of their own, and ours would be in their way
         return 1
-    return max(1, min(len(os.sched_getaffinity(0)), count // _FEWEST_STREAMS_A_THREAD))
+    return max(1, min(allowed_cpus(), count // _FEWEST_STREAMS_A_THREAD))
 
 
 def _batch_sizes(count: int, threads: int) -> list[int]:
@@ -282,7 +281,7 @@ def generate(
     *,
     prime: str | bytes = "",
     length: int = 2000,
-    choice: Choice | None = None,
+    choice: SamplingConfig | None = None,
     seed: int = 123,
     count: int = 1,
     strict: bool = False,
@@ -300,7 +299,7 @@ def generate(
     large = length * count >= _LARGE
     separator = vocabulary.encode_separator(reset_state_on)
     sampler = Sampler(
-        model, choice or Choice(), prime=numbers, seed=seed, count=count, separator=separator, large=large
+        model, choice or SamplingConfig(), prime=numbers, seed=seed, count=count, separator=separator, large=large
     )
     decoders = [vocabulary.decoder() for _ in range(count)]
     for piece in sampler.pieces(length):
@@ -329,13 +328,14 @@ def sample(
     from pathlib import Path  # noqa: PLC0415 - only where a path is given
 
     from charrnn.checkpoints import checkpoint as checkpoints  # noqa: PLC0415
+    from charrnn.checkpoints.folder import find  # noqa: PLC0415
 
     if length < 1:
         raise UsageError(f"a length of {length}: it must be at least 1")
     if checkpoint is None or isinstance(checkpoint, str | Path):
-        path = checkpoints.find(None if checkpoint is None else Path(checkpoint))
+        path = find(None if checkpoint is None else Path(checkpoint))
         checkpoint = checkpoints.load(path, training=False)
-    choice = Choice(temperature=temperature, argmax=argmax, top_k=top_k, top_p=top_p)
+    choice = SamplingConfig(temperature=temperature, argmax=argmax, top_k=top_k, top_p=top_p)
     vocabulary = checkpoint.vocabulary
     known = vocabulary.decode(encode_prime(vocabulary, prime, strict=strict).tolist())
     reset_on = checkpoint.options.get("reset_state_on")

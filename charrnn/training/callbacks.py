@@ -1,24 +1,20 @@
-"""What watches a run: lines or a progress bar, metrics, samples, timings.
+"""What watches a run and keeps records of it: metrics, samples, timings. What shows it is in `display`.
 
-A callback changes nothing in a run: with or without it the parameters are the same to the bit.
+A callback changes nothing in a run: with or without it the parameters are the same, bit for bit.
 """
 
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from charrnn import console
 from charrnn.atomic import write_atomically
-from charrnn.training import contention as strain
+from charrnn.training import contention
 from charrnn.training.jsonl import JsonLines
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from charrnn.training.run import Run
     from charrnn.training.trainer import Step
 
@@ -69,127 +65,6 @@ class Speed:
         characters = (run.iteration - self._iteration) * run.characters_per_step
         self.start(run)
         return characters / seconds if seconds > 0 else 0.0
-
-
-class Lines(Callback):
-    """The lines of the original, for logs and pipes: one every `print_every` iterations."""
-
-    def __init__(self, write: Callable[[str], object]) -> None:
-        self.write = write
-
-    def stepped(self, run: "Run", step: "Step") -> None:
-        """One line: progress, loss, how large gradients are beside parameters, seconds a batch."""
-        if due(run, step):
-            norms = step.norms or run.flat.norms()
-            ratio = norms[0] / norms[1] if norms[1] else 0.0
-            self.write(
-                f"{step.iteration}/{run.total} (epoch {step.epoch:.3f}), train_loss = {step.loss:6.8f}, "
-                f"grad/param norm = {ratio:6.4e}, time/batch = {step.seconds:.4f}s"
-            )
-        if step.val_loss is not None:
-            self.write(f"iteration {step.iteration}: val_loss = {step.val_loss:.4f} ({run.splits.kind} split)")
-
-    def saved(self, run: "Run", path: Path) -> None:
-        """Where the checkpoint is."""
-        self.write(f"saved {path}")
-
-    def recovered(self, run: "Run", message: str) -> None:
-        """What happened."""
-        self.write(message)
-
-
-class Bar(Callback):
-    """A progress bar: loss, validation loss, characters a second, time left."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-        self.speed = Speed()
-        self.shown: dict[str, str] = {"epoch": "", "loss": "", "val": "", "speed": ""}
-        self.refreshed = 0.0
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-
-    def _open(self, run: "Run") -> "Progress":
-        """The bar itself, made at the first step: rich takes a while to import."""
-        from rich.console import Console  # noqa: PLC0415
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-        if self._progress is None:
-            self._progress = Progress(
-                TextColumn("{task.completed:,}/{task.total:,} ({task.fields[epoch]})"),
-                BarColumn(),
-                TextColumn("{task.fields[loss]}{task.fields[val]}{task.fields[speed]}"),
-                TimeRemainingColumn(),
-                console=Console(file=self.stream),
-                refresh_per_second=4,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            fields: dict[str, Any] = {**self.shown}
-            self._task = self._progress.add_task("", total=run.total, completed=run.iteration, **fields)
-            self._progress.start()
-        return self._progress
-
-    def started(self, run: "Run") -> None:
-        """Begins to count characters."""
-        self.speed.start(run)
-
-    def stepped(self, run: "Run", step: "Step") -> None:
-        """Moves the bar, a few times a second."""
-        now = time.monotonic()
-        if step.val_loss is not None:
-            self.shown["val"] = f" · val {step.val_loss:.4f} ({run.splits.kind})"
-        elif now - self.refreshed < 0.25 and step.iteration < run.total:
-            return
-        self.refreshed = now
-        self.shown["epoch"] = f"epoch {step.epoch:.2f}"
-        self.shown["loss"] = f"loss {step.loss:.4f}"
-        self.shown["speed"] = f" · {self.speed.measure(run):,.0f} characters/s"
-        progress = self._open(run)
-        assert self._task is not None  # noqa: S101 - made together with the bar
-        fields: dict[str, Any] = {**self.shown}
-        progress.update(self._task, completed=step.iteration, **fields)
-
-    def say(self, text: str) -> None:
-        """A line above the bar."""
-        if self._progress is None:
-            print(text, file=self.stream)
-        else:
-            self._progress.console.print(text, markup=False, highlight=False)
-
-    def saved(self, run: "Run", path: Path) -> None:
-        """Where the checkpoint is."""
-        self.say(f"saved {path}")
-
-    def recovered(self, run: "Run", message: str) -> None:
-        """What happened; characters are counted from where the run went back to."""
-        self.say(message)
-        self.speed.start(run)
-
-    def ended(self, run: "Run") -> None:
-        """Leaves the bar as it stands."""
-        if self._progress is not None:
-            self._progress.stop()
-
-
-class OutputWatch(Callback):
-    """Tells by `note` that standard output cannot be written: at once, and with each checkpoint from then on."""
-
-    def __init__(self, note: Callable[[str], object]) -> None:
-        self.note = note
-
-    def stepped(self, run: "Run", step: "Step") -> None:
-        """Looks whether all could be written."""
-        why = console.lost()
-        if why is None or self.lost:
-            return
-        self.lost = f"standard output ({why})"
-        self.note(f"standard output cannot be written: {why}; training goes on (Ctrl-C saves and stops)")
-
-    def saved(self, run: "Run", path: Path) -> None:
-        """Where the checkpoint is, which standard output cannot say."""
-        if self.lost:
-            self.note(f"saved {path}; still lost: {self.lost}")
 
 
 class Metrics(Callback):
@@ -269,13 +144,13 @@ class Samples(Callback):
         # From parameters that are no numbers nothing can be drawn; the next loss leads back to the last good state.
         if step.iteration % run.options.sample_every or not run.is_finite():
             return
-        from charrnn.sampling.generation import Choice, generate  # noqa: PLC0415 - only where samples are wanted
+        from charrnn.sampling.generation import SamplingConfig, generate  # noqa: PLC0415 - only where samples are wanted
 
         pieces = generate(
             run.model.eval(),
             run.vocabulary,
             length=run.options.sample_length,
-            choice=Choice(temperature=run.options.sample_temperature),
+            choice=SamplingConfig(temperature=run.options.sample_temperature),
             seed=run.options.seed,
             reset_state_on=run.options.reset_state_on,
         )
@@ -311,7 +186,7 @@ class FirstCheckpoint(Callback):
         self.now = now
         self.done = False
         self.training_from = self.stepped_at = started_at[1]
-        self.before: strain.Reading | None = None
+        self.before: contention.Reading | None = None
 
     def started(self, run: "Run") -> None:
         """A resumed run has had its first checkpoint."""
@@ -320,7 +195,7 @@ class FirstCheckpoint(Callback):
             with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either, which is told then
                 self.file.unlink()
         self.training_from = self.stepped_at = self.now()[1]
-        self.before = strain.read(self.training_from)
+        self.before = contention.read(self.training_from)
 
     def stepped(self, run: "Run", step: "Step") -> None:
         """Notes the moment after which only the checkpoint is written."""
@@ -348,7 +223,7 @@ class FirstCheckpoint(Callback):
                 "precision": run.execution.precision,
                 "training.kernel": run.execution.kernel,
                 "corpus.sha256": run.corpus.get("sha256"),
-                **(strain.between(self.before, strain.read(uptime)) if self.before else {}),
+                **(contention.between(self.before, contention.read(uptime)) if self.before else {}),
             },
         }
         try:

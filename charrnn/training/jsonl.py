@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class JsonLines:
     """A file of JSON objects, one a line, beside the checkpoints.
 
-    A run puts another run's file aside (metrics-1.jsonl and so on); a resumed one takes its own up again and drops
+    A run puts another run's file aside (metrics-1.jsonl and so on); a resumed one continues its own and drops
     what was written after the iteration it goes on from, so that the file reads as if nothing had happened. Whose a
     file is, its rows say (`run`). A row that cannot be written is left out, and `report` is told once: the disk may
     have room again, and a run that can save its checkpoints goes on. `lost` then says which file, and why.
@@ -39,7 +39,7 @@ class JsonLines:
             if self.path.exists() and not (run.resumed and _writer(self.path) in (None, run.id)):
                 self._put_aside()
             if run.resumed:
-                self._take_up(run)
+                self._continue(run)
             self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise DiskError(f"{self.path} cannot be written: {error.strerror or error}") from error
@@ -50,7 +50,7 @@ class JsonLines:
             number += 1
         self.path.rename(aside)
 
-    def _take_up(self, run: "Run") -> None:
+    def _continue(self, run: "Run") -> None:
         """Makes this run's rows up to where it goes on the content of the file, also where they were put aside."""
         if not self.path.exists():
             aside = self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}")

@@ -1,7 +1,7 @@
-"""Steps: gradients' bounds, optimisers, schedules.
+"""Steps: gradient clipping, optimisers, schedules.
 
 All parameters live in one flat tensor, and all gradients in another; a parameter is a view. So a step is a
-handful of operations however many layers there are, and the optimiser's memory is one tensor or two. (The
+handful of operations however many layers there are, and the optimiser's state is one tensor or two. (The
 optimisers of torch.optim would do the same arithmetic, but they bring torch._dynamo: more than a second before
 the first step.)
 """
@@ -47,8 +47,8 @@ class FlatParameters:
         return float(self.gradients.norm()), float(self.values.norm())
 
 
-def clip(gradients: Tensor, limit: float, by: str) -> None:
-    """Bounds the gradients [N] in place: each component's value, or the norm of the whole; 0 bounds nothing."""
+def clip_gradients(gradients: Tensor, limit: float, by: str) -> None:
+    """Clips the gradients [N] in place by each component's value or by the norm of the whole; 0 clips nothing."""
     if limit <= 0:
         return
     if by == "value":
@@ -72,16 +72,16 @@ class Optimiser:
         self._scratch = torch.empty(0) if compiled else torch.empty_like(flat.values)
 
     def step(self, rate: float, limit: float = 0.0, by: str = "value", *, norms: bool = False) -> Norms | None:
-        """One step along the gradients, bounded as by `clip`; the norms after it, where they are wanted."""
+        """One step along the gradients, bounded as by `clip_gradients`; the norms after it, where they are wanted."""
         if self._compiled is not None:
             tensors = {"values": self.flat.values, "gradients": self.flat.gradients, **self._tensors()}
             return self._compiled(self._update(rate), tensors, limit, by)
-        clip(self.flat.gradients, limit, by)
+        clip_gradients(self.flat.gradients, limit, by)
         self._step(rate)
         return self.flat.norms() if norms else None
 
-    def memory(self) -> dict[str, Tensor]:
-        """What it remembers, by name: the tensors themselves, to be copied out of or into."""
+    def state(self) -> dict[str, Tensor]:
+        """Its state by name: the tensors themselves, to be copied out of or into."""
         return {"square": self.square}
 
     def _step(self, rate: float) -> None:
@@ -159,8 +159,8 @@ class Adam(Optimiser):
         count = float(self.steps)
         return math.sqrt(1 - self.beta2**count), 1 - self.beta1**count
 
-    def memory(self) -> dict[str, Tensor]:
-        """What it remembers, by name: the tensors themselves, to be copied out of or into."""
+    def state(self) -> dict[str, Tensor]:
+        """Its state by name: the tensors themselves, to be copied out of or into."""
         return {"mean": self.mean, "square": self.square, "steps": self.steps}
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -175,9 +175,9 @@ def make_optimiser(options: Options, flat: FlatParameters, compiled: CompiledSte
     return Adam(flat, beta1=options.beta1, beta2=options.beta2, decay=decay, compiled=compiled)
 
 
-def restore_memory(optimiser: Optimiser, saved: dict[str, Tensor]) -> None:
-    """Copies saved memory into the optimiser; raises CheckpointError where it is another optimiser's."""
-    own = optimiser.memory()
+def restore_state(optimiser: Optimiser, saved: dict[str, Tensor]) -> None:
+    """Copies a saved state into the optimiser; raises CheckpointError where it is another optimiser's."""
+    own = optimiser.state()
     if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in saved.items()}:
         raise CheckpointError("the checkpoint's optimiser is not the one of its options")
     for name, tensor in own.items():

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from charrnn.checkpoints import checkpoint as checkpoints
+from charrnn.checkpoints.folder import find, list_checkpoints, make_directory
 from charrnn.data import corpora
 from charrnn.data.batches import Splits, make_splits
 from charrnn.errors import CheckpointError, CorpusError, TrainingError, UsageError
-from charrnn.network import autotune as precision
+from charrnn.network import autotune
+from charrnn.network.device import resolve_device
 from charrnn.network.initialisation import initialise
 from charrnn.network.kernels import CompileError, compiled_step, make_stack
 from charrnn.network.model import CharRNN, ModelConfig
-from charrnn.options.table import Options, flags
+from charrnn.options.resumed import changed_options
+from charrnn.options.table import Options
 from charrnn.training.optimisation import FlatParameters, make_optimiser, make_schedule
-from charrnn.training.run import Execution, Run, resolve_device
+from charrnn.training.run import Execution, Run
 from charrnn.training.tensorboard import require_tensorboard
-from charrnn.training.trainer import make_directory
 
 if TYPE_CHECKING:
     from charrnn.checkpoints.checkpoint import Checkpoint
@@ -45,7 +47,7 @@ def new_run(options: Options, report: Callable[[str], None]) -> Prepared:
     _check_packages(options)
     source = None
     if options.init_from is not None:
-        source = checkpoints.load(checkpoints.find(Path(options.init_from)), training=False)
+        source = checkpoints.load(find(Path(options.init_from)), training=False)
     corpus, splits = _text(options, None if source is None else source.vocabulary, report)
     config = _config(options, len(corpus.vocabulary)) if source is None else source.config
     overruled: tuple[str, ...] = ()
@@ -99,7 +101,7 @@ def resumed_run(where: Path | None, given: dict[str, Any], report: Callable[[str
     Raises UsageError for options that a resumed run cannot change, CheckpointError where the checkpoint is
     damaged or holds no training state, CorpusError where the text is no longer the same.
     """
-    path = checkpoints.find(where)
+    path = find(where)
     path = path if path.name not in ("", "..") else path.resolve()  # `--resume .` within a checkpoint
     saved = _load_for_resume(path)
     options, notes = changed_options(saved.options, given)
@@ -141,7 +143,7 @@ def _load_for_resume(path: Path) -> "Checkpoint":
     try:
         saved = checkpoints.load(path)
     except CheckpointError as error:
-        others = [other for other in checkpoints.list_checkpoints(path.parent) if other != path]
+        others = [other for other in list_checkpoints(path.parent) if other != path]
         if not others:
             raise
         raise CheckpointError(f"{error}; an older one is {others[-1]}") from error
@@ -150,55 +152,6 @@ def _load_for_resume(path: Path) -> "Checkpoint":
             f"{path} holds a network without the state of its training: begin a new run with --init-from {path}"
         )
     return saved
-
-
-def changed_options(saved: dict[str, Any], given: dict[str, Any]) -> tuple[Options, tuple[str, ...]]:
-    """The options of a resumed run, and a note for each that makes it another run than the one begun.
-
-    Raises UsageError for an option that cannot change.
-    """
-    table = flags()
-    stored = _stored_options(saved)
-    given = {name: value for name, value in given.items() if value is not None}
-    changes = {name: value for name, value in given.items() if stored.get(name) != value}
-    notes = []
-    for name, value in changes.items():
-        if name not in table:
-            raise UsageError(f"there is no option {name!r}")
-        flag, was = table[name], stored.get(name)
-        flag.check(value)
-        if flag.fixed:
-            raise UsageError(
-                f"{flag.option} is {was} in the run to be resumed and cannot become {value}: begin a new run "
-                "with --init-from"
-            )
-        longer = name in ("iterations", "max_epochs") and stored.get("schedule") not in ("cosine", "trapezoid")
-        if not flag.free and not longer:
-            notes.append(f"{flag.option} becomes {value} (it was {was}) from here on")
-    if "max_epochs" in given:
-        stored["iterations"] = None
-    if "data" in given:
-        stored["data_dir"] = None
-    return Options(**{**stored, **given}), tuple(notes)
-
-
-def _stored_options(saved: dict[str, Any]) -> dict[str, Any]:
-    """The options that a checkpoint lists, as this version knows them; raises CheckpointError."""
-    stored: dict[str, Any] = {}
-    for name, flag in flags().items():
-        value = saved.get(name, flag.default)
-        value = tuple(value) if isinstance(value, list) else value
-        fits = isinstance(value, (int, float) if flag.kind is float else flag.kind)
-        if isinstance(value, bool) and flag.kind is not bool:
-            fits = False
-        if not (fits or (value is None and flag.default is None)):
-            raise CheckpointError(f"the checkpoint's options do not hold: {name} is {value!r:.40}")
-        try:
-            flag.check(value)
-        except UsageError as error:
-            raise CheckpointError(f"the checkpoint's options do not hold: {error}") from error
-        stored[name] = value
-    return stored
 
 
 def _text(
@@ -273,7 +226,7 @@ def _regularisation(options: Options) -> dict[str, Any]:
 def _choose_execution(options: Options, config: ModelConfig) -> Execution:
     """Device, and what is fastest on it (`charrnn.network.autotune`), as far as the options leave it open."""
     device = resolve_device(options.device)
-    choice = precision.choose(
+    choice = autotune.choose(
         config,
         batch=options.batch_size,
         steps=options.seq_length,
@@ -297,7 +250,7 @@ def _resumed_execution(
         return execution, ()
     chosen = _choose_execution(options, saved.config)
     before, after = (f"{one.kernel} kernel in {one.precision}" for one in (execution, chosen))
-    return chosen, (f"the {before} of this run is not to be had here ({why_not}): the {after} goes on",)
+    return chosen, (f"the {before} of this run is not available here ({why_not}): continuing with the {after}",)
 
 
 def _why_not(execution: Execution, config: ModelConfig) -> str | None:
@@ -306,8 +259,8 @@ def _why_not(execution: Execution, config: ModelConfig) -> str | None:
         make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     except CompileError as error:
         return str(error)
-    choice = precision.Choice(execution.kernel, execution.precision, execution.threads)
-    if execution.device == "cpu" and not precision.possible(config, choice):
+    choice = autotune.Choice(execution.kernel, execution.precision, execution.threads)
+    if execution.device == "cpu" and not autotune.possible(config, choice):
         return "this CPU has no operators for it"  # oneDNN's LSTM in bfloat16 needs AVX-512
     return None
 
@@ -315,7 +268,7 @@ def _why_not(execution: Execution, config: ModelConfig) -> str | None:
 def _check_memory(config: ModelConfig, device: torch.device) -> None:
     """Refuses a network that cannot fit: better one line now than the system's out-of-memory killer later."""
     parameters = sum(math.prod(shape) for shape in config.shapes().values())
-    # Values, gradients, two of the optimiser, one of scratch, and the copy that an exploding run goes back to.
+    # Values, gradients, two of the optimiser, one of scratch, and the copy that a diverged run is rolled back to.
     need = parameters * 4 * 7
     free = _available_memory()
     if device.type == "cpu" and free is not None and need > free:
@@ -334,8 +287,8 @@ def _available_memory() -> int | None:
 
 
 def _assemble(options: Options, corpus: "EncodedCorpus", splits: Splits, model: CharRNN, execution: Execution) -> Run:
-    choice = precision.Choice(execution.kernel, execution.precision, execution.threads)
-    torch.set_num_threads(precision.pytorch_threads(choice, model.parameter_count()))
+    choice = autotune.Choice(execution.kernel, execution.precision, execution.threads)
+    torch.set_num_threads(autotune.pytorch_threads(choice, model.parameter_count()))
     model.to(device=torch.device(execution.device), dtype=torch.float32)
     model.stack = make_stack(execution.kernel, precision=execution.precision, threads=execution.threads)
     flat = FlatParameters(model)

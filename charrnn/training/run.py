@@ -1,11 +1,10 @@
-"""One training run: all that changes while it goes on, how it is captured, and how it is taken up again.
+"""One training run: all that changes while it goes on, how it is captured, and how it is resumed.
 
-What is captured for a checkpoint is the same that a run goes back to when its loss explodes, so both are one
-mechanism: parameters, the optimiser's memory, the carried state, the random generators, the position in the text,
+What is captured for a checkpoint is what a diverged run is rolled back to, so both are one mechanism: parameters,
+the optimiser's state, the carried state, the random generators, the position in the text,
 and a few figures.
 """
 
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -19,19 +18,19 @@ from torch import Tensor
 from charrnn.checkpoints.checkpoint import Checkpoint
 from charrnn.data.batches import Splits
 from charrnn.data.vocabulary import Vocabulary
-from charrnn.errors import CheckpointError, DeviceError
+from charrnn.errors import CheckpointError
 from charrnn.network.model import CharRNN, State
 from charrnn.options.table import Options
-from charrnn.training.optimisation import FlatParameters, Optimiser, restore_memory
+from charrnn.training.optimisation import FlatParameters, Optimiser, restore_state
 
 FIGURES: dict[str, tuple[type, ...]] = {
     "iteration": (int,),
-    "scale": (float,),
+    "lr_scale": (float,),
     "recoveries": (int,),
-    "reference_loss": (float, NoneType),
+    "baseline_loss": (float, NoneType),
     "best_loss": (float, NoneType),
     "best_name": (str, NoneType),
-    "since_best": (int,),
+    "evaluations_since_best": (int,),
     "written": (list,),
     "seconds": (float,),
     "evaluation_seconds": (float,),
@@ -39,11 +38,13 @@ FIGURES: dict[str, tuple[type, ...]] = {
     "loss_count": (int,),
 }
 """The fields of `Run` that are plain figures and belong to what is captured, with what they may be."""
+_KEYS = {"lr_scale": "scale", "baseline_loss": "reference_loss", "evaluations_since_best": "since_best"}
+"""Fields that a checkpoint knows by another name: the one that older versions read and wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How the arithmetic is done: chosen once, at the start of a run, stored with it, and taken up again."""
+    """How the arithmetic is done: chosen once, at the start of a run, stored with it, and kept when it is resumed."""
 
     device: str
     precision: str
@@ -67,8 +68,8 @@ class Run:
 
     directory: where checkpoints go; name: NAME in their names; corpus: name, sha256 and size of the text;
     rate: iteration -> learning rate; total: the last iteration; state: carried from batch to batch; iteration:
-    steps done; scale: of the learning rate, halved at each recovery; reference_loss: the larger of the first
-    loss and log V, in nats; best_loss, best_name: of the evaluations; since_best: evaluations since then;
+    steps done; lr_scale: of the learning rate, halved at each recovery; baseline_loss: the larger of the first
+    loss and log V, in nats; best_loss, best_name: of the evaluations; evaluations_since_best: how many since then;
     written: the names of this run's checkpoints; seconds: spent training, evaluation_seconds: evaluating, both
     over all the parts of an interrupted run; loss_sum, loss_count: of the losses since the last evaluation;
     resumed_from: the checkpoint that this run goes on from; id: what its checkpoints and rows are known by.
@@ -87,14 +88,14 @@ class Run:
     rate: Callable[[int], float]
     total: int
     state: State
-    reference_loss: float | None = None
+    baseline_loss: float | None = None
     iteration: int = 0
-    scale: float = 1.0
+    lr_scale: float = 1.0
     recoveries: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_loss: float | None = None
     best_name: str | None = None
-    since_best: int = 0
+    evaluations_since_best: int = 0
     written: list[str] = field(default_factory=list)
     seconds: float = 0.0
     evaluation_seconds: float = 0.0
@@ -133,13 +134,13 @@ class Run:
         return bool(torch.isfinite(self.flat.values).all())
 
     def capture(self, val_loss: float | None = None) -> Checkpoint:
-        """A copy of everything, on the CPU: what is saved, and what an exploding run goes back to."""
-        training = {f"optimiser.{name}": _copy(tensor) for name, tensor in self.optimiser.memory().items()}
+        """A copy of everything, on the CPU: what is saved, and what a diverged run is rolled back to."""
+        training = {f"optimiser.{name}": _copy(tensor) for name, tensor in self.optimiser.state().items()}
         training |= {f"state.{index}": _copy(tensor) for index, tensor in enumerate(self.state)}
         training["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             training["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        figures = {name: getattr(self, name) for name in FIGURES}
+        figures = {_KEYS.get(name, name): getattr(self, name) for name in FIGURES}
         return Checkpoint(
             config=self.model.config,
             vocabulary=self.vocabulary,
@@ -168,15 +169,16 @@ class Run:
             raise CheckpointError("this checkpoint holds a network only: begin from it with --init-from")
         training, figures = checkpoint.training, checkpoint.training_state
         for name, kinds in FIGURES.items():
-            if type(figures.get(name)) not in kinds:
+            key = _KEYS.get(name, name)
+            if type(figures.get(key)) not in kinds:
                 raise CheckpointError(
-                    f"the checkpoint's training state does not fit: {name} is {figures.get(name)!r:.40}"
+                    f"the checkpoint's training state does not fit: {key} is {figures.get(key)!r:.40}"
                 )
         try:
             with torch.no_grad():
                 for name, tensor in self.model.tensors().items():
                     tensor.copy_(checkpoint.parameters[name])
-            restore_memory(self.optimiser, _under(training, "optimiser."))
+            restore_state(self.optimiser, _under(training, "optimiser."))
             parts = [training[f"state.{index}"] for index in range(len(self.state))]
             if any(part.shape != own.shape for part, own in zip(parts, self.state, strict=True)):
                 raise CheckpointError("the checkpoint's carried state is of another shape")
@@ -186,7 +188,7 @@ class Run:
                 torch.cuda.set_rng_state(training["random.cuda"], self.device)
             self.splits.train.position = figures["position"]
             for name in FIGURES:
-                setattr(self, name, figures[name])
+                setattr(self, name, figures[_KEYS.get(name, name)])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint's training state does not fit: {error}") from error
         self.id = str(figures.get("id", ""))  # runs of before there were ids have none
@@ -200,37 +202,3 @@ def _copy(tensor: Tensor) -> Tensor:
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device that is meant: cpu, cuda, cuda:N, mps; auto is the best there is.
-
-    Raises DeviceError for one that was asked for by name and is not there. On CUDA float32 then means float32: cuDNN
-    would multiply in TF32 on its own, in evaluation too, and GPUs that have TF32 train in bfloat16, which is faster.
-    """
-    device = _find_device(name)
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-    return device
-
-
-def _find_device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
-        raise DeviceError(f"there is no device {name!r}: choose cpu, cuda, cuda:N, mps or auto")
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            build = "" if torch.version.cuda else " (this PyTorch is a CPU build)"
-            raise DeviceError(
-                f"--device {name}: this machine has {count or 'no'} CUDA GPU{'s' * (count > 1)} that PyTorch "
-                f"can use{build}; --device auto takes what is there"
-            )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("--device mps: PyTorch finds no Metal GPU here; --device auto takes what is there")
-    return device

@@ -54,7 +54,7 @@ class TensorBoard(Callback):
         )
 
     def stepped(self, run: "Run", step: "Step") -> None:
-        """Adds the losses and the step size."""
+        """Adds the losses and the learning rate."""
         if not (due(run, step) or step.val_loss is not None):
             return
         figures = {"loss/train": step.loss, "learning_rate": step.learning_rate}

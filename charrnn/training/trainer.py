@@ -1,16 +1,15 @@
-"""The training loop: step, watch for an exploding loss, evaluate, save; until the end or until asked to stop."""
+"""The training loop: step, watch for a diverging loss, evaluate, save; until the end or until asked to stop."""
 
-import fcntl
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from charrnn.checkpoints import checkpoint as checkpoints
-from charrnn.errors import DiskError, TrainingError, UsageError
+from charrnn.checkpoints import folder
+from charrnn.errors import TrainingError
 from charrnn.evaluation import evaluate
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from charrnn.training.callbacks import Callback
     from charrnn.training.run import Run
 
-EXPLODED = 3.0
-"""A loss this many times the first one (as the original has it) is exploding."""
+DIVERGED = 3.0
+"""A run whose loss is this many times the first one (as the original has it) has diverged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +53,30 @@ class Outcome:
 def take_step(run: "Run", *, norms: bool) -> tuple[float, float, tuple[float, float] | None]:
     """One iteration: forward, backward, clip, step. Gives the loss, the learning rate, and norms if wanted.
 
-    Where the loss has exploded or is no number, no step is taken.
+    If the run has diverged, no step is taken.
     """
     batch = run.splits.train.next_batch()
     tokens, targets = batch.x.to(run.device), batch.y.to(run.device)
     resets = None if batch.resets is None else batch.resets.to(run.device)
-    rate = run.rate(run.iteration + 1) * run.scale
+    rate = run.rate(run.iteration + 1) * run.lr_scale
     run.flat.gradients.zero_()
     loss, state = run.model.loss(tokens, targets, run.state, resets)
     # The originals sum (char-rnn) or average (torch-rnn) over the sequence; the reported loss is the mean.
     (loss * tokens.shape[1] if run.options.gradient == "sum" else loss).backward()  # type: ignore[no-untyped-call]
     value = float(loss.detach())
-    if has_exploded(run, value):
+    if diverged(run, value):
         return value, rate, None
     measured = run.optimiser.step(rate, run.options.grad_clip, run.options.clip_by, norms=norms)
     run.state = tuple(part.detach() for part in state)
     return value, rate, measured
 
 
-def has_exploded(run: "Run", loss: float) -> bool:
-    """Whether a loss is no number, or beyond three times where the run began."""
-    if run.reference_loss is None and math.isfinite(loss):
+def diverged(run: "Run", loss: float) -> bool:
+    """Whether a loss is not finite, or more than three times where the run began."""
+    if run.baseline_loss is None and math.isfinite(loss):
         # A network that begins trained has a small first loss; guessing evenly is the fair measure for it.
-        run.reference_loss = max(loss, math.log(max(2, len(run.vocabulary))))
-    return not math.isfinite(loss) or loss > EXPLODED * (run.reference_loss or math.inf)
+        run.baseline_loss = max(loss, math.log(max(2, len(run.vocabulary))))
+    return not math.isfinite(loss) or loss > DIVERGED * (run.baseline_loss or math.inf)
 
 
 class Trainer:
@@ -100,10 +99,10 @@ class Trainer:
         self.should_stop = should_stop
         self.clock = clock
         self.last_saved = run.resumed_from
-        self.good: Checkpoint = run.capture()
+        self.last_good: Checkpoint = run.capture()
 
     def train(self) -> Outcome:
-        """The loop. Raises TrainingError where the loss keeps exploding, DiskError where nothing can be saved."""
+        """The loop. Raises TrainingError where the run keeps diverging, DiskError where nothing can be saved."""
         run = self.run
         run.model.train()
         try:
@@ -129,7 +128,7 @@ class Trainer:
             due = run.iteration % run.options.eval_val_every == 0 or run.iteration == run.total
             val_loss = self._evaluate() if due else None
             if due and not self._is_sound(val_loss):
-                self._recover(f"the validation loss is {val_loss}")
+                self._roll_back(f"the validation loss is {val_loss}")
                 continue
             if due:
                 step = self._noted(step, val_loss)
@@ -140,18 +139,18 @@ class Trainer:
         return "patience" if self._out_of_patience() else "finished"
 
     def _out_of_patience(self) -> bool:
-        return 0 < self.run.options.patience <= self.run.since_best
+        return 0 < self.run.options.patience <= self.run.evaluations_since_best
 
     def _step(self) -> Step | None:
-        """One iteration, or None if it exploded and the run went back."""
+        """One iteration, or None if it diverged and the run was rolled back."""
         run = self.run
         began = self.clock()
         norms = (run.iteration + 1) % run.options.print_every == 0
         loss, rate, measured = take_step(run, norms=norms)
         seconds = self.clock() - began
         run.seconds += seconds
-        if has_exploded(run, loss):
-            self._recover(f"the loss is {loss:.4g}")
+        if diverged(run, loss):
+            self._roll_back(f"the loss is {loss:.4g}")
             return None
         run.iteration += 1
         run.loss_sum += loss
@@ -172,7 +171,7 @@ class Trainer:
 
     def _is_sound(self, val_loss: float | None) -> bool:
         """Whether this state may become the last good one."""
-        return self.run.is_finite() and (val_loss is None or not has_exploded(self.run, val_loss))
+        return self.run.is_finite() and (val_loss is None or not diverged(self.run, val_loss))
 
     def _noted(self, step: Step, val_loss: float | None) -> Step:
         """The step with its evaluation, which is entered into the run's history."""
@@ -192,18 +191,18 @@ class Trainer:
         run = self.run
         shown = val_loss if val_loss is not None else run.history[-1]["train_loss"]
         name = self._free(checkpoints.checkpoint_name(run.name, run.epoch, shown))
-        run.since_best += 1
+        run.evaluations_since_best += 1
         if run.best_loss is None or shown < run.best_loss:
-            run.best_loss, run.best_name, run.since_best = shown, name, 0
+            run.best_loss, run.best_name, run.evaluations_since_best = shown, name, 0
         self._write(name, val_loss)
-        self.good = run.capture()
+        self.last_good = run.capture()
 
     def _save_interrupted(self) -> None:
         run = self.run
-        if run.iteration == self.good.progress["iteration"]:
+        if run.iteration == self.last_good.progress["iteration"]:
             return  # nothing has happened since the last checkpoint (or since the start)
         if not self._is_sound(None):
-            return  # the last step left no state to go on from; the checkpoint before it has one
+            return  # the last step left no state to resume from; the checkpoint before it has one
         self._write(self._free(checkpoints.checkpoint_name(run.name, run.epoch, None)), None)
 
     def _free(self, name: str) -> str:
@@ -221,58 +220,30 @@ class Trainer:
         captured = run.capture(val_loss)
         path = checkpoints.save(run.directory / name, captured)
         self.last_saved = path
-        run.written = checkpoints.prune(run.directory, run.written, keep=run.options.keep, best=run.best_name)
-        checkpoints.record_run(path)
+        run.written = folder.prune(run.directory, run.written, keep=run.options.keep, best=run.best_name)
+        folder.record_run(path)
         for callback in self.callbacks:
             callback.saved(run, path)
 
-    def _recover(self, what: str) -> None:
-        """Back to the last good state, with half the step size; raises TrainingError when it was too often."""
+    def _roll_back(self, what: str) -> None:
+        """Rolls back to the last good state, with half the learning rate; raises TrainingError after too many."""
         run = self.run
-        iteration, recoveries, scale = run.iteration, run.recoveries, run.scale
+        iteration, recoveries, scale = run.iteration, run.recoveries, run.lr_scale
         seconds, evaluation_seconds = run.seconds, run.evaluation_seconds
         kept = f"the last good state is in {self.last_saved}" if self.last_saved else "no checkpoint was written"
         if recoveries >= run.options.max_recoveries:
             raise TrainingError(
-                f"{what} at iteration {iteration + 1:,}, after {recoveries} returns to the last good state with a "
-                f"smaller step each: stopped; {kept}; try a smaller --learning-rate or --grad-clip"
+                f"{what} at iteration {iteration + 1:,}, after {recoveries} returns to the last good state, each "
+                f"with half the learning rate: stopped; {kept}; try a smaller --learning-rate or --grad-clip"
             )
-        reference = run.reference_loss
-        run.restore(self.good)
-        run.recoveries, run.scale = recoveries + 1, scale / 2
+        baseline = run.baseline_loss
+        run.restore(self.last_good)
+        run.recoveries, run.lr_scale = recoveries + 1, scale / 2
         run.seconds, run.evaluation_seconds = seconds, evaluation_seconds
-        run.reference_loss = reference
+        run.baseline_loss = baseline
         for callback in self.callbacks:
             callback.recovered(
                 run,
-                f"{what} at iteration {iteration + 1:,}: back to iteration {run.iteration:,} with half the step "
-                f"size (return {run.recoveries} of at most {run.options.max_recoveries})",
+                f"{what} at iteration {iteration + 1:,}: back to iteration {run.iteration:,} with half the "
+                f"learning rate (return {run.recoveries} of at most {run.options.max_recoveries})",
             )
-
-
-def make_directory(directory: Path) -> IO[str]:
-    """Makes the checkpoint folder and opens a file in it; raises DiskError, so that no run finds out after an hour."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return (directory / ".lock").open("w")
-    except OSError as error:
-        raise DiskError(
-            f"checkpoints cannot be written to {directory}: {error.strerror or error}; name another folder with "
-            "--checkpoint-dir"
-        ) from error
-
-
-@contextmanager
-def claimed(directory: Path) -> Iterator[None]:
-    """Holds the checkpoint folder against a second run; raises UsageError where there is one."""
-    with make_directory(directory) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another run is writing to {directory}: wait for it, or name another folder with --checkpoint-dir"
-            ) from error
-        except OSError:
-            pass  # a file system without locks: nothing can be held there
-        checkpoints.remove_leftovers(directory)
-        yield

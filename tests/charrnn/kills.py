@@ -21,6 +21,7 @@ from typing import Any
 import charrnn
 from charrnn import atomic
 from charrnn.checkpoints import checkpoint
+from charrnn.checkpoints.folder import list_checkpoints
 from charrnn.training import jsonl as rows
 from charrnn.training.callbacks import Callback
 
@@ -102,7 +103,7 @@ def child(action: Any) -> int:
 
 def result(folder: Path) -> dict[str, Any]:
     """What a run left, without what differs from run to run (timings)."""
-    last = checkpoint.list_checkpoints(folder)[-1]
+    last = list_checkpoints(folder)[-1]
     digests = {}
     for name in ("model.safetensors", "training.safetensors"):
         digests[name] = hashlib.sha256((last / name).read_bytes()).hexdigest()
@@ -126,7 +127,7 @@ def main() -> None:
             charrnn.train(checkpoint_dir=target, callbacks=[] if moment == "none" else arm(moment), **options)
 
         def again(target: Path = target) -> None:
-            if checkpoint.list_checkpoints(target):
+            if list_checkpoints(target):
                 charrnn.train(resume=target)
             else:
                 charrnn.train(checkpoint_dir=target, **options)

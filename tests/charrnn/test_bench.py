@@ -14,7 +14,7 @@ from charrnn import benchmark
 from charrnn.benchmark import Plan, Spread, arithmetic, competing_load, grid, matrix_peak, measure_point, time_threads
 from charrnn.commands.bench import command
 from charrnn.errors import TrainingError, UsageError
-from charrnn.network import autotune as precision
+from charrnn.network import autotune
 from charrnn.network.autotune import Choice, Shape, Timing
 from charrnn.network.model import ModelConfig
 
@@ -172,7 +172,7 @@ def test_thread_counts_take_turns() -> None:
 def test_threads_are_measured_and_kept_for_train(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["threads", "--size", "8", "--layers", "1", "--batch", "4", "--seq", "10", "--windows", "2", "--json"]
     told: dict[str, Any] = json.loads(invoke(*arguments).output)
-    assert [timing["threads"] for timing in told["timings"]] == sorted(precision.thread_counts(told["allowed"]))
+    assert [timing["threads"] for timing in told["timings"]] == sorted(autotune.thread_counts(told["allowed"]))
     assert max(timing["threads"] for timing in told["timings"]) <= told["allowed"]
     assert all(timing["loaded"]["count"] == 2 for timing in told["timings"])
     assert Path(told["kept_in"]) == corpus.parent / "own" / "choices.json"
@@ -180,7 +180,7 @@ def test_threads_are_measured_and_kept_for_train(corpus: Path, monkeypatch: pyte
     def never(*_: object) -> Timing:
         raise AssertionError("measured again")
 
-    taken = precision.choose(ModelConfig(65, hidden_size=8, num_layers=1), batch=4, steps=10, measure=never)
+    taken = autotune.choose(ModelConfig(65, hidden_size=8, num_layers=1), batch=4, steps=10, measure=never)
     assert taken == Choice(**told["choice"])
 
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from charrnn import atomic
 from charrnn.checkpoints import checkpoint
-from charrnn.checkpoints.checkpoint import Checkpoint, find, list_checkpoints, load, prune, save
+from charrnn.checkpoints.checkpoint import Checkpoint, load, save
+from charrnn.checkpoints.folder import find, list_checkpoints, prune, record_run, remove_leftovers
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, DiskError
 from charrnn.network.initialisation import initialise
@@ -274,7 +275,7 @@ class TestFinding:
                 shutil.rmtree(path)
             return real(path)
 
-        monkeypatch.setattr(checkpoint, "read_description", read_description)
+        monkeypatch.setattr("charrnn.checkpoints.folder.read_description", read_description)
         monkeypatch.setattr(Path, "iterdir", lambda _folder: iter([saved, *others]))
         assert list_checkpoints(saved.parent) == others
 
@@ -286,11 +287,11 @@ class TestFinding:
         path = save(tmp_path / "elsewhere" / "x", made())
         with pytest.raises(CheckpointError, match="no run is recorded"):
             find()
-        checkpoint.record_run(path)
+        record_run(path)
         assert find() == path.resolve()
 
     def test_a_recorded_run_that_is_gone(self, tmp_path: Path) -> None:
-        checkpoint.record_run(tmp_path / "gone" / "x")
+        record_run(tmp_path / "gone" / "x")
         with pytest.raises(CheckpointError, match="train one"):
             find()
 
@@ -339,7 +340,7 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     for folder in (gone, alive, elsewhere):
         folder.mkdir()
         (folder / "model.safetensors").write_text("half")
-    checkpoint.remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path)
     assert not gone.exists()
     assert alive.exists()
     assert elsewhere.exists()

@@ -14,10 +14,10 @@ from charrnn.network.model import CharRNN, ModelConfig
 from charrnn.options.recipes import resolve
 from charrnn.training.optimisation import (
     FlatParameters,
-    clip,
+    clip_gradients,
     make_optimiser,
     make_schedule,
-    restore_memory,
+    restore_state,
 )
 
 
@@ -87,11 +87,11 @@ def test_compiled_steps_are_the_same(given: dict[str, Any], size: int, bound: tu
         assert norms[1] == pytest.approx(norms[0], rel=1e-5)
         exact = torch.equal if bound[1] == "value" else partial(torch.allclose, rtol=1e-5)
         assert exact(flats[0].gradients, flats[1].gradients)
-        for name, tensor in plain.memory().items():
-            assert exact(tensor, alone.memory()[name])
+        for name, tensor in plain.state().items():
+            assert exact(tensor, alone.state()[name])
         assert (flats[0].values - flats[1].values).abs().max() < 1e-6
         assert torch.equal(flats[1].values, flats[2].values)
-    assert all(torch.equal(a, b) for a, b in zip(alone.memory().values(), shared.memory().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(alone.state().values(), shared.state().values(), strict=True))
 
 
 def test_flat_parameters_are_views() -> None:
@@ -109,19 +109,19 @@ def test_flat_parameters_are_views() -> None:
 class TestClip:
     def test_by_value(self) -> None:
         gradients = torch.tensor([-7.0, 0.5, 9.0])
-        clip(gradients, 5, "value")
+        clip_gradients(gradients, 5, "value")
         assert gradients.tolist() == [-5.0, 0.5, 5.0]
 
     def test_by_norm(self) -> None:
         gradients = torch.tensor([3.0, 4.0])
-        clip(gradients, 1, "norm")
+        clip_gradients(gradients, 1, "norm")
         assert gradients.norm() == pytest.approx(1, abs=1e-5)
-        clip(gradients, 10, "norm")
+        clip_gradients(gradients, 10, "norm")
         assert gradients.norm() == pytest.approx(1, abs=1e-5)
 
     def test_zero_bounds_nothing(self) -> None:
         gradients = torch.tensor([-7.0, 9.0])
-        clip(gradients, 0, "value")
+        clip_gradients(gradients, 0, "value")
         assert gradients.tolist() == [-7.0, 9.0]
 
 
@@ -189,9 +189,9 @@ class TestSchedules:
         assert {rate(i) for i in range(1, 10)} == {2e-3}
 
 
-def test_memory_of_another_optimiser_is_refused() -> None:
+def test_the_state_of_another_optimiser_is_refused() -> None:
     model, _ = twins()
     flat = FlatParameters(model)
     adam = make_optimiser(resolve({"optimizer": "adam"}), flat)
     with pytest.raises(CheckpointError, match="optimiser"):
-        restore_memory(adam, {"square": torch.zeros(3)})
+        restore_state(adam, {"square": torch.zeros(3)})

@@ -17,7 +17,7 @@ from charrnn.network.blas import one_thread
 from charrnn.network.inference import BATCH_SIZES, Batch, ModelDecoder, Network, prepare, rounds_alike
 from charrnn.network.kernels import why_not_compiled
 from charrnn.network.model import CharRNN, ModelConfig
-from charrnn.sampling.generation import Choice, Sampler, encode_prime, generate, sample
+from charrnn.sampling.generation import Sampler, SamplingConfig, encode_prime, generate, sample
 
 SHAPES = [
     {"cell": "lstm", "num_layers": 1, "hidden_size": 32},
@@ -101,18 +101,20 @@ def text_of(model: CharRNN, **settings: object) -> list[str]:
 
 
 CHOICES = [
-    Choice(),
-    Choice(temperature=0.3),
-    Choice(argmax=True),
-    Choice(top_k=4),
-    Choice(top_p=0.6, temperature=1.5),
-    Choice(top_k=7, top_p=0.9),
+    SamplingConfig(),
+    SamplingConfig(temperature=0.3),
+    SamplingConfig(argmax=True),
+    SamplingConfig(top_k=4),
+    SamplingConfig(top_p=0.6, temperature=1.5),
+    SamplingConfig(top_k=7, top_p=0.9),
 ]
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[1], SHAPES[3]])
-def test_a_stream_s_text_is_the_same_alone_and_among_others(shape: dict[str, object], choice: Choice, way: str) -> None:
+def test_a_stream_s_text_is_the_same_alone_and_among_others(
+    shape: dict[str, object], choice: SamplingConfig, way: str
+) -> None:
     model = network(shape)
     many = text_of(model, count=37, length=120, seed=7, prime="abc", choice=choice)
     few = text_of(model, count=3, length=120, seed=7, prime="abc", choice=choice)
@@ -125,7 +127,7 @@ SEPARATOR = "ab"
 """Often written by a network that knows but two symbols."""
 
 
-def by_hand(model: CharRNN, choice: Choice, seed: int, length: int, prime: str) -> str:
+def by_hand(model: CharRNN, choice: SamplingConfig, seed: int, length: int, prime: str) -> str:
     """The text of one stream by the model itself, whose state is zeroed before the symbol behind each separator."""
     random, known, state, resets = np.random.default_rng(seed), vocabulary(2), None, 0
     text, logits = "", torch.zeros(1, model.config.vocabulary_size)
@@ -144,9 +146,9 @@ def by_hand(model: CharRNN, choice: Choice, seed: int, length: int, prime: str) 
     return text[len(prime) :]
 
 
-@pytest.mark.parametrize("choice", [Choice(temperature=0.5), Choice(top_k=2)])
+@pytest.mark.parametrize("choice", [SamplingConfig(temperature=0.5), SamplingConfig(top_k=2)])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_a_record_begins_with_a_zero_state_as_in_training(cell: str, choice: Choice, way: str) -> None:
+def test_a_record_begins_with_a_zero_state_as_in_training(cell: str, choice: SamplingConfig, way: str) -> None:
     model = CharRNN(ModelConfig(vocabulary_size=2, cell=cell, hidden_size=32, num_layers=2)).eval()
     for parameter in model.parameters():
         parameter.data.uniform_(-0.6, 0.6, generator=torch.Generator().manual_seed(parameter.numel()))
@@ -182,7 +184,7 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, way: str) -> No
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[1], SHAPES[3], SHAPES[4], SHAPES[6]])
 def test_the_compiled_way_writes_numpy_s_text(
-    shape: dict[str, object], choice: Choice, monkeypatch: pytest.MonkeyPatch
+    shape: dict[str, object], choice: SamplingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rounding differs between the two, and may decide one choice in a million."""
     if (reason := why_not_compiled()) is not None:
@@ -196,10 +198,10 @@ def test_the_compiled_way_writes_numpy_s_text(
 @pytest.mark.usefixtures("numpy_s_way")
 def test_where_batches_round_differently_float64_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(SHAPES[0])
-    expected = text_of(model, length=200, seed=3, choice=Choice(argmax=True))
+    expected = text_of(model, length=200, seed=3, choice=SamplingConfig(argmax=True))
     monkeypatch.setattr(inference, "rounds_alike", lambda network: False)
     assert prepare(model).dtype == np.float64
-    assert text_of(model, length=200, seed=3, choice=Choice(argmax=True)) == expected
+    assert text_of(model, length=200, seed=3, choice=SamplingConfig(argmax=True)) == expected
     many = text_of(model, count=40, length=200, seed=3)
     assert text_of(model, length=200, seed=42) == [many[39]]
 
@@ -229,15 +231,15 @@ def test_argmax_follows_the_model(way: str) -> None:
             best = int(logits[0, 0].argmax())
             expected += vocabulary().symbols[best]
             logits, state = model(torch.tensor([[best]]), state)
-    assert text_of(model, prime="abc", length=50, choice=Choice(argmax=True)) == [expected]
-    assert text_of(model, prime="abc", length=50, choice=Choice(temperature=0)) == [expected]
-    assert text_of(model, prime="abc", length=50, choice=Choice(top_k=1)) == [expected]
+    assert text_of(model, prime="abc", length=50, choice=SamplingConfig(argmax=True)) == [expected]
+    assert text_of(model, prime="abc", length=50, choice=SamplingConfig(temperature=0)) == [expected]
+    assert text_of(model, prime="abc", length=50, choice=SamplingConfig(top_k=1)) == [expected]
 
 
 def test_symbols_are_drawn_with_their_probabilities() -> None:
     """A chi-squared test with a fixed seed: 20,000 draws from four weights at temperature 2."""
     logits = np.repeat(np.log([[0.1, 0.2, 0.3, 0.4]]), 20_000, axis=0)
-    drawn = Choice(temperature=2).choose(logits, np.random.default_rng(0).random(20_000))
+    drawn = SamplingConfig(temperature=2).choose(logits, np.random.default_rng(0).random(20_000))
     expected = np.sqrt([0.1, 0.2, 0.3, 0.4]) / np.sqrt([0.1, 0.2, 0.3, 0.4]).sum() * 20_000
     counts = np.bincount(drawn, minlength=4)
     assert ((counts - expected) ** 2 / expected).sum() < 16.27  # p = 0.001 with three degrees of freedom
@@ -246,22 +248,22 @@ def test_symbols_are_drawn_with_their_probabilities() -> None:
 def test_top_k_and_top_p_keep_the_likeliest() -> None:
     logits = np.log([[0.05, 0.4, 0.05, 0.3, 0.2]])
 
-    def kept(choice: Choice) -> list[int]:
+    def kept(choice: SamplingConfig) -> list[int]:
         sums = np.diff(choice.cumulative(logits.copy())[0], prepend=0)
         return np.flatnonzero(sums > 0).tolist()
 
-    assert kept(Choice(top_k=2)) == [1, 3]
-    assert kept(Choice(top_k=4)) == [0, 1, 3, 4]  # of the two equal ones, the first
-    assert kept(Choice(top_k=99)) == [0, 1, 2, 3, 4]
-    assert kept(Choice(top_p=0.5)) == [1, 3]
-    assert kept(Choice(top_p=0.39)) == [1]
-    assert kept(Choice(top_p=1e-9)) == [1]
-    assert kept(Choice(top_k=3, top_p=0.6)) == [1, 3]
+    assert kept(SamplingConfig(top_k=2)) == [1, 3]
+    assert kept(SamplingConfig(top_k=4)) == [0, 1, 3, 4]  # of the two equal ones, the first
+    assert kept(SamplingConfig(top_k=99)) == [0, 1, 2, 3, 4]
+    assert kept(SamplingConfig(top_p=0.5)) == [1, 3]
+    assert kept(SamplingConfig(top_p=0.39)) == [1]
+    assert kept(SamplingConfig(top_p=1e-9)) == [1]
+    assert kept(SamplingConfig(top_k=3, top_p=0.6)) == [1, 3]
 
 
 def test_the_last_symbol_is_the_last() -> None:
     almost_one = np.array([math.nextafter(1, 0)])
-    assert Choice().choose(np.zeros((1, 3)), almost_one).tolist() == [2]
+    assert SamplingConfig().choose(np.zeros((1, 3)), almost_one).tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_the_last_symbol_is_the_last() -> None:
 )
 def test_a_choice_that_makes_no_sense_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        Choice(**settings)  # type: ignore[arg-type] # wrong on purpose
+        SamplingConfig(**settings)  # type: ignore[arg-type] # wrong on purpose
 
 
 @pytest.mark.parametrize("settings", [{"count": 0}, {"length": -1}, {"seed": -1}])
@@ -298,23 +300,23 @@ def test_without_a_prime_the_first_symbol_is_uniform(way: str) -> None:
     model = network(SHAPES[0])
     firsts = set(text_of(model, count=64, length=1))
     assert len(firsts) > 12
-    assert text_of(model, length=3, choice=Choice(argmax=True))[0][0] == "a"
+    assert text_of(model, length=3, choice=SamplingConfig(argmax=True))[0][0] == "a"
 
 
 def test_pieces_grow_and_add_up() -> None:
     ticks = iter(range(10_000))
-    sampler = Sampler(network(SHAPES[0]), Choice(), prime=np.array([1]))
+    sampler = Sampler(network(SHAPES[0]), SamplingConfig(), prime=np.array([1]))
     quick = [piece.shape[1] for piece in sampler.pieces(100, clock=lambda: 0.0)]
     assert quick == [1, 2, 4, 8, 16, 32, 37]
     slow = [piece.shape[1] for piece in sampler.pieces(5, clock=lambda: float(next(ticks)))]
     assert slow == [1] * 5
 
 
-def test_a_network_that_exploded_says_so(way: str) -> None:
+def test_a_network_that_diverged_says_so(way: str) -> None:
     model = network(SHAPES[0])
     with torch.no_grad():
         model.decoder.bias[0] = math.nan
-    with pytest.raises(CharRNNError, match="exploded"):
+    with pytest.raises(CharRNNError, match="diverged"):
         text_of(model, length=10)
 
 

@@ -75,7 +75,7 @@ def test_only_the_prime_the_text_and_a_newline(network: Path) -> None:
     assert result.stderr == ""
 
 
-def test_old_spellings_mean_the_same(network: Path) -> None:
+def test_legacy_options_mean_the_same(network: Path) -> None:
     new = made(network, "--prime", "ab", "--length", 30, "--temperature", 0.5, "--seed", 9, "--verbose", 0)
     rnn = [
         "-primetext",
@@ -232,7 +232,7 @@ def test_the_split_is_the_one_of_the_training_unless_another_is_named(network: P
     assert tested["characters"] == (62 - 49 - 6) * 50
 
 
-def test_evals_old_spellings_mean_the_same(network: Path, text: Path) -> None:
+def test_evals_legacy_options_mean_the_same(network: Path, text: Path) -> None:
     today = call("eval", network, "--data", text, "--part", "test", "--json").stdout
     old = call("eval", "-checkpoint", network, "-split", "test", "-gpu", "-1", "-gpu_backend", "cuda",
                "--data", text, "--json")  # fmt: skip

@@ -16,10 +16,12 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 import charrnn
 from charrnn.api import prepare
 from charrnn.checkpoints.checkpoint import Checkpoint, load
+from charrnn.checkpoints.folder import claimed, list_checkpoints
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, DiskError, TrainingError, UsageError
-from charrnn.training.callbacks import Bar, Callback, FirstCheckpoint, Lines, Metrics, Samples
+from charrnn.training.callbacks import Callback, FirstCheckpoint, Metrics, Samples
+from charrnn.training.display import Bar, Lines
 from charrnn.training.run import Run
-from charrnn.training.trainer import Step, Trainer, claimed
+from charrnn.training.trainer import Step, Trainer
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs.\n" * 60
 SMALL: dict[str, Any] = {
@@ -80,7 +82,7 @@ class TestARun:
         splits = make_splits(
             ids, kind="interleaved", batch_size=4, sequence_length=10, train_fraction=0.95, validation_fraction=0.05
         )
-        loss = evaluate(saved.model(), splits.part("validation").once()).loss
+        loss = evaluate(saved.model(), splits.loader("validation").once()).loss
         assert loss == pytest.approx(result.val_loss, abs=1e-5)
 
     def test_metrics(self, corpus: Path, tmp_path: Path) -> None:
@@ -311,7 +313,7 @@ class TestExplosions:
             corpus, checkpoint_dir=tmp_path / "cv", callbacks=[Spoil(at=15, value=value, told=told)], **SMALL
         )
         assert len(told) == 1
-        assert "back to iteration 10 with half the step size (return 1 of at most 8)" in told[0]
+        assert "back to iteration 10 with half the learning rate (return 1 of at most 8)" in told[0]
         assert result.reason == "finished"
         assert math.isfinite(result.val_loss or math.nan)
         assert [row["learning_rate"] for row in rows(tmp_path / "cv")][-1] == 1e-3
@@ -491,7 +493,7 @@ class TestResuming:
         environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert "in bf16 of this run is not to be had here" in done.stdout + done.stderr
+        assert "in bf16 of this run is not available here" in done.stdout + done.stderr
 
     def test_spikes_are_remembered(self, corpus: Path, tmp_path: Path) -> None:
         first = charrnn.train(corpus, checkpoint_dir=tmp_path / "a",
@@ -501,6 +503,15 @@ class TestResuming:
 
 
 JUNK = ["x", -1, 10**30, 1e308, None, [], {}, True, [[1]], ["x", 3]]
+
+
+def test_what_is_written_keeps_the_keys_that_older_versions_read(corpus: Path, tmp_path: Path) -> None:
+    charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
+    description = json.loads((list_checkpoints(tmp_path / "cv")[-1] / "checkpoint.json").read_text())
+    assert set(description["training_state"]) == {
+        "iteration", "scale", "recoveries", "reference_loss", "best_loss", "best_name", "since_best", "written",
+        "seconds", "evaluation_seconds", "loss_sum", "loss_count", "position", "name", "id", "execution",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("part", ["training_state", "options", "execution"])
@@ -625,7 +636,7 @@ class TestTheFolder:
         assert again.checkpoint.parent == tmp_path / "cv"
 
     def test_a_run_is_recorded_for_sampling(self, corpus: Path, tmp_path: Path) -> None:
-        from charrnn.checkpoints.checkpoint import recorded_run
+        from charrnn.checkpoints.folder import recorded_run
 
         charrnn.train(corpus, checkpoint_dir=tmp_path / "cv", **SMALL)
         assert recorded_run() == (tmp_path / "cv").resolve()

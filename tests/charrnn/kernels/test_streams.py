@@ -14,7 +14,7 @@ from charrnn.network.kernels.build import CompileError
 from charrnn.network.kernels.compiled import Library, loaded
 from charrnn.network.kernels.streams import CompiledNetwork, CompiledStreams, compiled_network
 from charrnn.network.model import CharRNN, ModelConfig
-from charrnn.sampling.generation import Choice
+from charrnn.sampling.generation import SamplingConfig
 
 NETWORKS = [
     ModelConfig(21, "lstm", hidden_size=32, num_layers=1),
@@ -84,8 +84,11 @@ def test_a_stream_has_the_same_bits_alone_among_others_and_on_any_threads(
             assert some_logits.tobytes() == np.ascontiguousarray(logits[:count]).tobytes()
 
 
-@pytest.mark.parametrize("choice", [Choice(), Choice(temperature=0.3), Choice(temperature=7), Choice(argmax=True)])
-def test_symbols_are_chosen_as_in_numpy(choice: Choice, library: Library) -> None:
+@pytest.mark.parametrize(
+    "choice",
+    [SamplingConfig(), SamplingConfig(temperature=0.3), SamplingConfig(temperature=7), SamplingConfig(argmax=True)],
+)
+def test_symbols_are_chosen_as_in_numpy(choice: SamplingConfig, library: Library) -> None:
     made = CompiledNetwork(arranged(NETWORKS[1], np.float32, library.granule), library)
     compiled = CompiledStreams(made, 9, 2)
     random = np.random.default_rng(3)
@@ -93,7 +96,7 @@ def test_symbols_are_chosen_as_in_numpy(choice: Choice, library: Library) -> Non
         uniform = random.random(9)
         uniform[:2] = 0, math.nextafter(1, 0)
         expected = choice.choose(compiled.logits, uniform)
-        found = compiled.draw(uniform[:, None], 0.0 if choice.certain else choice.temperature)[:, 0]
+        found = compiled.draw(uniform[:, None], 0.0 if choice.greedy else choice.temperature)[:, 0]
         assert found.tolist() == expected.tolist()
 
 

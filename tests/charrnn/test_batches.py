@@ -41,8 +41,8 @@ def test_interleaved_arithmetic_is_the_original_s(
 def test_contiguous_arithmetic_is_nanogpt_s_and_torch_rnn_s() -> None:
     ids = np.zeros(1_115_394, np.uint8)
     nano = make_splits(ids, kind="contiguous", batch_size=50, sequence_length=50, evaluation_streams=1)
-    assert nano.part("validation").symbols == 111_540
-    assert nano.part("validation").first == 1_003_854 - 1
+    assert nano.loader("validation").symbols == 111_540
+    assert nano.loader("validation").first == 1_003_854 - 1
     torch_rnn = make_splits(
         ids,
         kind="contiguous",
@@ -52,8 +52,8 @@ def test_contiguous_arithmetic_is_nanogpt_s_and_torch_rnn_s() -> None:
         validation_fraction=0.1,
         evaluation_streams=1,
     )
-    assert torch_rnn.part("validation").symbols == torch_rnn.part("test").symbols == 111_539
-    assert torch_rnn.part("validation").first + 1 == 892_316
+    assert torch_rnn.loader("validation").symbols == torch_rnn.loader("test").symbols == 111_539
+    assert torch_rnn.loader("validation").first + 1 == 892_316
 
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 7))
@@ -160,7 +160,7 @@ def test_streams_of_an_evaluation_leave_out_less_than_one_symbol_each() -> None:
     ids = np.arange(1000)
     for streams in (1, 3, 7, 50):
         made = make_splits(ids, kind="contiguous", batch_size=4, sequence_length=5, evaluation_streams=streams)
-        loader = made.part("validation")
+        loader = made.loader("validation")
         assert 100 - loader.symbols < loader.streams <= streams
         assert loader.length >= 5
 
@@ -211,12 +211,12 @@ def test_fractions_beyond_one_are_said_and_validation_gets_the_rest() -> None:
         np.zeros(250_000, np.uint8), kind="interleaved", batch_size=50, sequence_length=50, train_fraction=0.99
     )
     assert "add up to more than 1" in made.messages[0]
-    assert (len(made.train), len(made.part("validation"))) == (99, 1)
+    assert (len(made.train), len(made.loader("validation"))) == (99, 1)
 
 
 def test_an_empty_part_is_an_error_when_it_is_asked_for() -> None:
     made = make_splits(np.zeros(250_000, np.uint8), kind="interleaved", batch_size=50, sequence_length=50)
     with pytest.raises(CorpusError, match="the test part of the interleaved split is empty"):
-        made.part("test")
+        made.loader("test")
     with pytest.raises(UsageError, match="no part 'dev'"):
-        made.part("dev")
+        made.loader("dev")

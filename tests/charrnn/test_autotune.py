@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from charrnn.errors import DeviceError
-from charrnn.network import autotune as precision
-from charrnn.network.autotune import Choice, Measurement, Shape, Timing, choose, fastest, recall, remember
+from charrnn.network import autotune
+from charrnn.network.autotune import Choice, Measurement, Shape, Timing, choose, fastest, load_cached, save_cached
 from charrnn.network.model import ModelConfig
 
 CONFIG = ModelConfig(5, hidden_size=8, num_layers=1)
@@ -88,7 +88,7 @@ def test_a_precision_that_nothing_has_is_refused(tmp_path: Path) -> None:
         return Timing(float("inf"), float("inf"))
 
     with pytest.raises(DeviceError, match="--precision bf16: this CPU cannot"):
-        choose(CONFIG, batch=2, steps=3, precision="bf16", measure=measure, places=[tmp_path / "choices.json"])
+        choose(CONFIG, batch=2, steps=3, precision="bf16", measure=measure, caches=[tmp_path / "choices.json"])
     assert not (tmp_path / "choices.json").exists()
 
 
@@ -105,83 +105,83 @@ def test_slow_candidates_are_not_repeated() -> None:
 
 
 def test_thread_counts_stay_within_what_is_allowed() -> None:
-    assert precision.thread_counts(1) == [1]
-    assert precision.thread_counts(2) == [2, 1]
-    assert precision.thread_counts(6) == [6, 4, 2, 1]
-    assert precision.thread_counts(8) == [8, 4, 2, 1]
+    assert autotune.thread_counts(1) == [1]
+    assert autotune.thread_counts(2) == [2, 1]
+    assert autotune.thread_counts(6) == [6, 4, 2, 1]
+    assert autotune.thread_counts(8) == [8, 4, 2, 1]
 
 
 def test_what_was_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "allowed_cpus", lambda: 4)
-    assert {choice.precision for choice in precision.candidates("fp32")} == {"fp32"}
-    assert {choice.threads for choice in precision.candidates("auto", 3)} == {3}
-    assert max(choice.threads for choice in precision.candidates()) == 4
+    monkeypatch.setattr(autotune, "allowed_cpus", lambda: 4)
+    assert {choice.precision for choice in autotune.candidates("fp32")} == {"fp32"}
+    assert {choice.threads for choice in autotune.candidates("auto", 3)} == {3}
+    assert max(choice.threads for choice in autotune.candidates()) == 4
 
 
 def test_a_choice_is_measured_once(tmp_path: Path) -> None:
-    places = [tmp_path / "installed" / "choices.json", tmp_path / "own" / "choices.json"]
+    caches = [tmp_path / "installed" / "choices.json", tmp_path / "own" / "choices.json"]
     seen: list[Choice] = []
 
     def measure(_shape: Shape, choice: Choice) -> Timing:
         seen.append(choice)
         return Timing(1.0 * choice.threads, 1.0)
 
-    first = choose(CONFIG, batch=2, steps=3, measure=measure, places=places)
+    first = choose(CONFIG, batch=2, steps=3, measure=measure, caches=caches)
     count = len(seen)
     assert count
-    assert choose(CONFIG, batch=2, steps=3, measure=measure, places=places) == first
+    assert choose(CONFIG, batch=2, steps=3, measure=measure, caches=caches) == first
     assert len(seen) == count
-    choose(CONFIG, batch=2, steps=4, measure=measure, places=places)
+    choose(CONFIG, batch=2, steps=4, measure=measure, caches=caches)
     assert len(seen) > count
-    assert list(json.loads(places[1].read_text())) == [precision.machine()]
-    assert not places[0].exists()
+    assert list(json.loads(caches[1].read_text())) == [autotune.machine()]
+    assert not caches[0].exists()
 
 
 def test_another_machine_s_choice_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "choices.json"
-    assert remember(SHAPE, "auto-0", Choice("reference", "fp32", 7), [place]) == place
-    assert recall(SHAPE, "auto-0", [place]) == Choice("reference", "fp32", 7)
-    assert recall(SHAPE, "fp32-0", [place]) is None
+    cache = tmp_path / "choices.json"
+    assert save_cached(SHAPE, "auto-0", Choice("reference", "fp32", 7), [cache]) == cache
+    assert load_cached(SHAPE, "auto-0", [cache]) == Choice("reference", "fp32", 7)
+    assert load_cached(SHAPE, "fp32-0", [cache]) is None
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert recall(SHAPE, "auto-0", [place]) is None
+    assert load_cached(SHAPE, "auto-0", [cache]) is None
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
-    monkeypatch.setattr(precision, "allowed_cpus", lambda: 999)
-    assert recall(SHAPE, "auto-0", [place]) is None
+    monkeypatch.setattr(autotune, "allowed_cpus", lambda: 999)
+    assert load_cached(SHAPE, "auto-0", [cache]) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 1}', "\0\xff"])
 def test_a_damaged_file_counts_as_none(tmp_path: Path, content: str) -> None:
-    place = tmp_path / "choices.json"
-    place.write_text(content)
-    assert recall(SHAPE, "auto-0", [place]) is None
-    remember(SHAPE, "auto-0", Choice("pytorch", "fp32", 1), [place])
-    assert recall(SHAPE, "auto-0", [place]) == Choice("pytorch", "fp32", 1)
+    cache = tmp_path / "choices.json"
+    cache.write_text(content)
+    assert load_cached(SHAPE, "auto-0", [cache]) is None
+    save_cached(SHAPE, "auto-0", Choice("pytorch", "fp32", 1), [cache])
+    assert load_cached(SHAPE, "auto-0", [cache]) == Choice("pytorch", "fp32", 1)
 
 
 def test_another_version_s_entry_counts_as_none(tmp_path: Path) -> None:
-    place = tmp_path / "choices.json"
-    entry = {precision.machine(): {SHAPE.name: {"auto-0": {"kernel": "compiled", "new_field": 1}}}}
-    place.write_text(json.dumps(entry))
-    assert recall(SHAPE, "auto-0", [place]) is None
+    cache = tmp_path / "choices.json"
+    entry = {autotune.machine(): {SHAPE.name: {"auto-0": {"kernel": "compiled", "new_field": 1}}}}
+    cache.write_text(json.dumps(entry))
+    assert load_cached(SHAPE, "auto-0", [cache]) is None
 
 
 def test_what_cannot_be_kept_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert remember(SHAPE, "auto-0", Choice("pytorch", "fp32", 1), [tmp_path / "file" / "choices.json"]) is None
+    assert save_cached(SHAPE, "auto-0", Choice("pytorch", "fp32", 1), [tmp_path / "file" / "choices.json"]) is None
 
 
 def test_many_writers_lose_nothing(tmp_path: Path) -> None:
-    place = tmp_path / "choices.json"
+    cache = tmp_path / "choices.json"
     shapes = [Shape(CONFIG, batch, 3) for batch in range(1, 13)]
     writers = [
-        threading.Thread(target=remember, args=(shape, "auto-0", Choice("pytorch", "fp32", 1), [place]))
+        threading.Thread(target=save_cached, args=(shape, "auto-0", Choice("pytorch", "fp32", 1), [cache]))
         for shape in shapes
     ]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert all(recall(shape, "auto-0", [place]) for shape in shapes)
+    assert all(load_cached(shape, "auto-0", [cache]) for shape in shapes)
 
 
 def test_shapes_that_differ_in_speed_have_names_of_their_own() -> None:
@@ -216,7 +216,7 @@ def test_a_kernel_that_fails_is_infinitely_slow(monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such instruction")
 
-    monkeypatch.setattr(precision, "make_stack", fail)
+    monkeypatch.setattr(autotune, "make_stack", fail)
     assert Measurement()(SHAPE, Choice("pytorch", "bf16", 1)).wall == float("inf")
 
 
@@ -224,7 +224,7 @@ def test_a_kernel_that_fails_is_infinitely_slow(monkeypatch: pytest.MonkeyPatch)
 def test_a_network_that_can_be_trained_here_is_possible(batchnorm: bool) -> None:
     """Batch normalisation takes no batch of a single character: such a run could not be resumed."""
     config = ModelConfig(5, hidden_size=8, num_layers=1, batchnorm=batchnorm)
-    assert precision.possible(config, Choice("pytorch", "fp32", 1))
+    assert autotune.possible(config, Choice("pytorch", "fp32", 1))
 
 
 def test_a_gpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +237,6 @@ def test_a_gpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pytorch_s_threads_beside_the_compiled_kernel() -> None:
-    assert precision.pytorch_threads(Choice("compiled", "bf16", 4), 240_000) == 1
-    assert precision.pytorch_threads(Choice("compiled", "bf16", 4), 3_000_000) == 4
-    assert precision.pytorch_threads(Choice("pytorch", "bf16", 4), 240_000) == 4
+    assert autotune.pytorch_threads(Choice("compiled", "bf16", 4), 240_000) == 1
+    assert autotune.pytorch_threads(Choice("compiled", "bf16", 4), 3_000_000) == 4
+    assert autotune.pytorch_threads(Choice("pytorch", "bf16", 4), 240_000) == 4

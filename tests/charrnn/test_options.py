@@ -9,8 +9,8 @@ from charrnn.errors import UsageError
 from charrnn.options.docs import markdown
 from charrnn.options.legacy import modernise
 from charrnn.options.recipes import RECIPES, resolve
+from charrnn.options.resumed import changed_options
 from charrnn.options.table import Options, flags
-from charrnn.training.prepare import changed_options
 
 # The originals' train.lua, with their defaults, as their users know them.
 CHAR_RNN = {
@@ -48,6 +48,7 @@ def test_defaults_of_the_recipe_are_torch_rnns(old: str, default: Any) -> None:
         ("--rnn_size 512", "--rnn-size=512"),
         ("-rnn_size=512", "--rnn-size=512"),
         ("--rnn-size 512", "--rnn-size=512"),
+        ("--hidden-size 512 --hidden_size=512", "--rnn-size=512 --rnn-size=512"),
         ("-gpuid -1", "--device=cpu"),
         ("-gpuid 2", "--device=cuda:2"),
         ("-gpu -1 -gpu_backend cuda", "--device=cpu"),
@@ -75,7 +76,7 @@ def test_defaults_of_the_recipe_are_torch_rnns(old: str, default: Any) -> None:
         ("--resume=cv/x", "--resume=cv/x"),
     ],
 )
-def test_old_spellings(old: str, new: str) -> None:
+def test_legacy_options(old: str, new: str) -> None:
     assert modernise(old.split()) == new.split()
 
 
@@ -104,7 +105,7 @@ def test_every_old_name_is_understood() -> None:
         ("--no-seed", "takes a value"),
     ],
 )
-def test_spellings_that_are_none(line: str, message: str) -> None:
+def test_options_that_are_unknown(line: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         modernise(line.split())
 

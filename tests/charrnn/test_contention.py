@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from charrnn.training import contention as strain
+from charrnn.training import contention
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def test_what_happened_between_two_readings(tmp_path: Path) -> None:
         stalled=5_000_000,
         pages=(64 * 2**20) // PAGE,
     )
-    assert strain.between(strain.read(100.0, before), strain.read(150.0, after)) == {
+    assert contention.between(contention.read(100.0, before), contention.read(150.0, after)) == {
         "steal.percent": 40.0,
         # Thirty seconds were busy, next to none of them this process's own.
         "cpu.others.percent": 30.0,
@@ -48,10 +48,10 @@ def test_what_happened_between_two_readings(tmp_path: Path) -> None:
 
 
 def test_what_a_system_does_not_tell_is_left_out(tmp_path: Path) -> None:
-    assert strain.between(strain.read(1.0, tmp_path), strain.read(2.0, tmp_path)) == {}
+    assert contention.between(contention.read(1.0, tmp_path), contention.read(2.0, tmp_path)) == {}
 
 
 def test_this_machine_can_be_read() -> None:
-    first = strain.read(1.0)
-    found = strain.between(first, strain.read(2.0))
+    first = contention.read(1.0)
+    found = contention.between(first, contention.read(2.0))
     assert all(value >= 0 for value in found.values())

@@ -40,7 +40,7 @@ def test_the_loss_is_the_one_in_the_name(name: str, legacy: Path, tinyshakespear
     imported = read_t7(legacy / f"{name}.t7")
     corpus = read_corpus([tinyshakespeare], vocabulary=imported.vocabulary)
     splits = make_splits(corpus.ids, kind="interleaved", batch_size=50, sequence_length=50)
-    result = evaluate(imported.model(), splits.part("validation").once())
+    result = evaluate(imported.model(), splits.loader("validation").once())
     assert imported.dtype == "float64"
     assert f"{result.loss:.4f}" == name.rsplit("_", 1)[1]
     assert imported.val_loss == pytest.approx(result.loss, abs=1e-12)
