@@ -129,13 +129,19 @@ class Image(_Model):
 
 
 class Ec2(_Model):
-    """How the distro appears on EC2. `root_gib`: the smallest root volume that the stack fits on (CPU)."""
+    """How the distro appears on EC2.
+
+    `root_gib`: the smallest root volume that the stack fits on (CPU); `price_list`, `spot_prices`: what the two lists
+    of prices call its operating system.
+    """
 
     user: str
     image: Image
     root_gib: int = Field(default=16, ge=8)
     root_gib_gpu: int = Field(default=50, ge=30)
     billing: Billing = "second"
+    price_list: str = "Linux"
+    spot_prices: str = "Linux/UNIX"
 
 
 class NvidiaStep(_Model):

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bootstrap.packages.base import Limits
+from bootstrap.packages.execute import Executor
+from bootstrap.packages.locks import Holder
+from bootstrap.packages.plan import Manager, Packages
 
 from bootstrap.clock import Instant
 from bootstrap.errors import PackageError, ResourceError
 from bootstrap.events import Recorder
 from bootstrap.hosts.base import Result
 from bootstrap.packages import plan
-from bootstrap.packages.base import Limits
-from bootstrap.packages.execute import Executor
-from bootstrap.packages.locks import Holder
-from bootstrap.packages.plan import Manager, Packages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from bootstrap.packages.meanings import meaning
 
 CASES = sorted((Path(__file__).parent / "outputs").glob("*.yml"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from bootstrap.packages.needs import NEEDS
 
 from bootstrap import distros, resources
 from bootstrap.errors import UnsupportedSystemError, UsageError
-from bootstrap.packages.needs import NEEDS
 from bootstrap.system.os_release import OsRelease
 from bootstrap.yamlfile import YamlError
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bootstrap.packages.execute import Executor
 
 from bootstrap import distros, system
 from bootstrap.events import Recorder
 from bootstrap.hosts.base import Result
 from bootstrap.packages import nvidia, plan
-from bootstrap.packages.execute import Executor
 from bootstrap.system import gpu
 from tests.lab import repository
 from tests.lab.layers import sh
