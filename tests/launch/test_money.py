@@ -182,6 +182,9 @@ def test_a_subnet_that_is_not_there_is_named(clerk: User, subnet: str) -> None:
     )
 
 
+LINUX = ("second", "Linux", "Linux/UNIX")
+
+
 @pytest.mark.parametrize(
     ("distro", "billed"),
     [
