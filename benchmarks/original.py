@@ -3,7 +3,7 @@
     python -m benchmarks.original INPUT.TXT [--seeds 123 124 125] [--iterations 4000] [--size 128] [--cloned]
 
 The original's state between two batches is not a copy but the last step's own output. When that step runs again, the
-state that the first step began with is overwritten, and the backward pass through the first step takes the new values: for
+state that the first step began with is overwritten, and the backward pass takes the new values there: for
 the gradients of the hidden weights and of the forget gate. An evaluation overwrites it too, and training goes on from
 there. `charrnn train` does not follow this; with --cloned nor does this program.
 
