@@ -73,12 +73,12 @@ def _names(side: str) -> list[str]:
 
 def _judge(found: Difference, allowed: float, *, fail_undecided: bool) -> None:
     """Raise RegressionError where B is slower than allowed; say where that cannot be told."""
-    from bootstrap.report.words import TITLES, percent  # noqa: PLC0415
+    from bootstrap.report.formatting import TITLES, percent  # noqa: PLC0415
 
     worse = [f"{TITLES[c.metric]} of {c.label} {percent(c.share)}" for c in found.beyond(allowed)]
     if worse:
         raise RegressionError(f"slower by more than {percent(allowed)[1:]}: {', '.join(worse)}")
-    unsure = [f"{TITLES[c.metric]} of {c.label} {percent(c.share)}" for c in found.undecided_beyond(allowed)]
+    unsure = [f"{TITLES[c.metric]} of {c.label} {percent(c.share)}" for c in found.underpowered_beyond(allowed)]
     if not found.changes:
         unsure = ["no group was timed in both"]
     if unsure:

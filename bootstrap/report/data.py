@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootstrap.errors import UsageError
 from bootstrap.phases import FIRST_CHECKPOINT, INSTALL
-from bootstrap.report import spending
+from bootstrap.report import breakdown
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
-    from bootstrap.report.spending import Columns
+    from bootstrap.report.breakdown import Columns
 
-FROM_LAUNCH = "from-launch"
+END_TO_END = "from-launch"
 """From the first call for a host to its first checkpoint, on the launcher's clock."""
 
 COMPARED = (INSTALL, FIRST_CHECKPOINT)
-METRICS = (*COMPARED, FROM_LAUNCH)
+METRICS = (*COMPARED, END_TO_END)
 VAL_LOSS = "first_checkpoint.val_loss"
 _NUMBERS_SHOWN = frozenset((VAL_LOSS,))
 
@@ -142,12 +142,12 @@ class Data:
     @cached_property
     def _spent(self) -> list[Columns]:
         roots = [[_root(host.measures[metric]) for metric in COMPARED] for host in self.hosts]
-        return spending.read(self.ledger, roots, len(COMPARED))
+        return breakdown.read(self.ledger, roots, len(COMPARED))
 
     @cached_property
     def by_category(self) -> dict[str, dict[str, array[float]]]:
         """What each duration was spent on, by kind: the seconds of every host, each at its place."""
-        return {metric: spending.by_category(self.spent(metric), len(self.hosts)) for metric in COMPARED}
+        return {metric: breakdown.by_category(self.spent(metric), len(self.hosts)) for metric in COMPARED}
 
     @cached_property
     def every_value(self) -> dict[str, set[Any]]:
@@ -367,7 +367,7 @@ def _measure(ledger: Ledger, hosts: Sequence[Host]) -> None:
         for metric, inside, outside in zip(COMPARED, own, seen, strict=True):
             host.measures[metric] = _chosen(inside or outside)
         if first := launched.get(host.id):
-            host.measures[FROM_LAUNCH] = _since_launch(first, seen[COMPARED.index(FIRST_CHECKPOINT)])
+            host.measures[END_TO_END] = _since_launch(first, seen[COMPARED.index(FIRST_CHECKPOINT)])
 
 
 def _chosen(rows: Sequence[_Whole]) -> Measure:

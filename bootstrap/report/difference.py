@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bootstrap.report import statistics
-from bootstrap.report.blame import Side
+from bootstrap.report.attribution import Side
 from bootstrap.report.data import COMPARED, VAL_LOSS
 from bootstrap.report.summary import Report, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bootstrap.report.spending import Part
+    from bootstrap.report.breakdown import Part
     from bootstrap.report.statistics import Summary
     from bootstrap.report.summary import Group
 
-Verdict = Literal["slower", "faster", "alike", "undecided"]
+Verdict = Literal["slower", "faster", "not significant", "underpowered"]
 TOGETHER = "all groups together"
 
 # Facts that are different at every look, and say nothing of what a run was made of.
@@ -39,17 +39,17 @@ class Change:
     after: Summary | None
     share: float
     p: float
-    decidable: bool
-    decides_from: int
+    underpowered: bool
+    minimum_n: int
     parts: tuple[tuple[Part, float], ...]
     rows: tuple[tuple[int, ...], tuple[int, ...]]
 
     @property
     def verdict(self) -> Verdict:
         """Say what can be said."""
-        if self.p <= statistics.LEVEL:
+        if self.p <= statistics.ALPHA:
             return "slower" if self.share > 0 else "faster"
-        return "alike" if self.decidable else "undecided"
+        return "underpowered" if self.underpowered else "not significant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ class Difference:
         """Return what got slower by more than a share, beyond the noise."""
         return [change for change in self.changes if change.verdict == "slower" and change.share > share]
 
-    def undecided_beyond(self, share: float) -> list[Change]:
+    def underpowered_beyond(self, share: float) -> list[Change]:
         """Return what looks slower by more than a share, but has too few hosts to tell."""
-        return [change for change in self.changes if change.verdict == "undecided" and change.share > share]
+        return [change for change in self.changes if change.verdict == "underpowered" and change.share > share]
 
 
 def compare(before: Report, after: Report) -> Difference:
@@ -99,12 +99,12 @@ def compare(before: Report, after: Report) -> Difference:
 def _changes(before: Report, after: Report, pairs: Sequence[tuple[Group, Group]], metric: str) -> Iterator[Change]:
     timed = [(a, b) for a, b in pairs if a.metrics[metric] and b.metrics[metric]]
     values = [(a.values[metric], b.values[metric]) for a, b in timed]
-    raw = [statistics.compare(*pair) for pair in values]
-    smallest = [statistics.smallest_p(len(a), len(b)) for a, b in values]
+    raw = [statistics.rank_sum_test(*pair) for pair in values]
+    smallest = [statistics.minimum_attainable_p(len(a), len(b)) for a, b in values]
     if len(timed) > 1:
-        raw.append(statistics.compare_within(values))
+        raw.append(statistics.stratified_rank_sum_test(values))
         smallest.append(min(1.0, 2 * math.prod(p / 2 for p in smallest)))
-    adjusted = statistics.adjust(raw)
+    adjusted = statistics.holm(raw)
     for (a, b), p, least in zip(timed, adjusted, smallest, strict=False):
         rows = tuple(r for h in a.measured[metric] for r in h.measures[metric].rows)
         yield Change(
@@ -114,16 +114,16 @@ def _changes(before: Report, after: Report, pairs: Sequence[tuple[Group, Group]]
             b.metrics[metric],
             _share(a, b, metric),
             p,
-            least * len(raw) <= statistics.LEVEL,
-            statistics.fewest_replicas(len(raw)),
+            least * len(raw) > statistics.ALPHA,
+            statistics.minimum_n(len(raw)),
             tuple(_parts(before, after, (a, b), metric)),
             (rows, tuple(r for h in b.measured[metric] for r in h.measures[metric].rows)),
         )
     if len(timed) > 1:
         ratio = math.exp(plain.fmean(math.log1p(_share(a, b, metric)) for a, b in timed))
-        able = smallest[-1] * len(raw) <= statistics.LEVEL
-        fewest = statistics.fewest_replicas(len(raw))
-        yield Change(metric, TOGETHER, None, None, ratio - 1, adjusted[-1], able, fewest, (), ((), ()))
+        underpowered = smallest[-1] * len(raw) > statistics.ALPHA
+        fewest = statistics.minimum_n(len(raw))
+        yield Change(metric, TOGETHER, None, None, ratio - 1, adjusted[-1], underpowered, fewest, (), ((), ()))
 
 
 def _share(a: Group, b: Group, metric: str) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEVEL = 0.05
+ALPHA = 0.05
 """How often a difference may be claimed where there is none, over all the comparisons of one table."""
 
 POWER = 0.8
@@ -92,16 +92,16 @@ def _enclosing(n: int, confidence: float) -> tuple[int, float, float]:
     return d, 1 - 2 * tail / total, 1 - 2 * (tail + term) / total
 
 
-def compare(a: Sequence[float], b: Sequence[float]) -> float:
+def rank_sum_test(a: Sequence[float], b: Sequence[float]) -> float:
     """Return the two-sided p of the permutation test on the sum of ranks: were `a` and `b` drawn alike?
 
     Every way of dealing the pooled values into groups of these sizes is counted, ties as they are (Wilcoxon's test
     with its exact conditional distribution), up to 80 values; beyond, its normal approximation.
     """
-    return compare_within([(a, b)])
+    return stratified_rank_sum_test([(a, b)])
 
 
-def compare_within(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+def stratified_rank_sum_test(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
     """Return the p of the same test over several pairs of groups at once, values dealt only within their pair.
 
     This is how two runs over several distros are compared: each distro is held against itself, and all of them
@@ -187,12 +187,12 @@ def _normal_p(observed: int, ranked: Sequence[_Ranks]) -> float:
     return min(1.0, math.erfc(distance / math.sqrt(2 * variance)))
 
 
-def smallest_p(n: int, m: int) -> float:
+def minimum_attainable_p(n: int, m: int) -> float:
     """Return the smallest two-sided p that groups of n and m can give: when no two of their values overlap."""
     return min(1.0, 2 / math.comb(n + m, n))
 
 
-def adjust(ps: Sequence[float]) -> list[float]:
+def holm(ps: Sequence[float]) -> list[float]:
     """Return p values adjusted for how many there are (S. Holm, A simple sequentially rejective procedure, 1979)."""
     order = sorted(range(len(ps)), key=ps.__getitem__)
     adjusted, running = [0.0] * len(ps), 0.0
@@ -202,15 +202,15 @@ def adjust(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def fewest_replicas(comparisons: int = 1, level: float = LEVEL) -> int:
+def minimum_n(comparisons: int = 1, level: float = ALPHA) -> int:
     """Return the smallest n at which n against n can decide at all, when so many comparisons are made at once."""
     n = 1
-    while smallest_p(n, n) * comparisons > level:
+    while minimum_attainable_p(n, n) * comparisons > level:
         n += 1
     return n
 
 
-def enough_replicas(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> int | None:
+def required_sample_size(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> int | None:
     """Estimate the n for which n against n would decide, if the groups differ as they seem to; None: no telling.
 
     G. E. Noether, Sample size determination for some common nonparametric tests, JASA 82, 1987: from the share of
@@ -224,9 +224,9 @@ def enough_replicas(a: Sequence[float], b: Sequence[float], comparisons: int = 1
     if abs(share - 0.5) < 0.05:
         return None
     normal = statistics.NormalDist()
-    z = normal.inv_cdf(1 - LEVEL / comparisons / 2) + normal.inv_cdf(POWER)
+    z = normal.inv_cdf(1 - ALPHA / comparisons / 2) + normal.inv_cdf(POWER)
     total = z**2 / (3 * (share - 0.5) ** 2)
-    return max(math.ceil(total / 2), fewest_replicas(comparisons))
+    return max(math.ceil(total / 2), minimum_n(comparisons))
 
 
 def _rank_within(ordered: Sequence[float], x: float) -> float:

@@ -34,7 +34,7 @@ _ALIASES = {
 _OF_RUN = ("run", "provider", "version")
 
 # Where these differ between hosts that are compared, something else than the grouping may be what made the times.
-FAIR = (
+CONTROLLED = (
     "instance.type",
     "zone",
     "cpu.model",
@@ -79,8 +79,8 @@ class Group:
 class Comparison:
     """Two groups held against each other by one duration. `slower` is the one with the larger median.
 
-    `p` is adjusted for all comparisons of that duration. `decides_from`: the fewest replicas of each that could
-    decide; `would_decide`: how many probably would, if they differ as they seem to (None: no telling).
+    `p` is adjusted for all comparisons of that duration. `minimum_n`: the fewest replicas of each that could
+    decide; `required_n`: how many probably would, if they differ as they seem to (None: no telling).
     """
 
     metric: str
@@ -89,19 +89,19 @@ class Comparison:
     difference: float
     p: float
     raw_p: float
-    smallest_p: float
-    decides_from: int
-    would_decide: int | None
+    minimum_p: float
+    minimum_n: int
+    required_n: int | None
 
     @property
-    def differs(self) -> bool:
-        """Say whether this is beyond the noise."""
-        return self.p <= statistics.LEVEL
+    def significant(self) -> bool:
+        """Whether the difference is beyond the noise."""
+        return self.p <= statistics.ALPHA
 
     @property
-    def decidable(self) -> bool:
-        """Say whether so few values could have shown a difference at all."""
-        return self.smallest_p <= statistics.LEVEL
+    def underpowered(self) -> bool:
+        """Whether no result of so few values could have been significant."""
+        return self.minimum_p > statistics.ALPHA
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +112,7 @@ class Report:
     by: tuple[str, ...]
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...]
-    unfair: dict[str, list[str]]
+    confounders: dict[str, list[str]]
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def summarise(data: Data, by: Sequence[str] = ("distro",)) -> Report:
     labelled = sorted((_unique(_label(key, hosts, names), key, called), key, hosts) for key, hosts in keyed.items())
     groups = tuple(_group(key, label, hosts) for label, key, hosts in labelled)
     comparisons = [comparison for metric in COMPARED for comparison in _compare(groups, metric)]
-    return Report(data, tuple(names), groups, tuple(comparisons), _unfair(data, names))
+    return Report(data, tuple(names), groups, tuple(comparisons), _confounders(data, names))
 
 
 def _check_known(data: Data, given: str, name: str) -> None:
@@ -209,10 +209,10 @@ def _compare(groups: Sequence[Group], metric: str) -> list[Comparison]:
     """Compare every two groups that have values, with p adjusted for how many comparisons that makes."""
     known = [group for group in groups if group.metrics[metric]]
     pairs = list(itertools.combinations(known, 2)) if len(known) <= MOST_COMPARED else []
-    raw = [statistics.compare(a.values[metric], b.values[metric]) for a, b in pairs]
+    raw = [statistics.rank_sum_test(a.values[metric], b.values[metric]) for a, b in pairs]
     return [
         _comparison(metric, pair, ps, len(pairs))
-        for pair, ps in zip(pairs, zip(raw, statistics.adjust(raw), strict=True), strict=True)
+        for pair, ps in zip(pairs, zip(raw, statistics.holm(raw), strict=True), strict=True)
     ]
 
 
@@ -220,7 +220,7 @@ def _comparison(metric: str, pair: tuple[Group, Group], ps: tuple[float, float],
     raw, adjusted = ps
     faster, slower = sorted(pair, key=lambda group: _median(group, metric))
     values = faster.values[metric], slower.values[metric]
-    smallest = statistics.smallest_p(len(values[0]), len(values[1]))
+    smallest = statistics.minimum_attainable_p(len(values[0]), len(values[1]))
     return Comparison(
         metric,
         faster,
@@ -229,8 +229,8 @@ def _comparison(metric: str, pair: tuple[Group, Group], ps: tuple[float, float],
         adjusted,
         raw,
         min(1.0, smallest * comparisons),
-        statistics.fewest_replicas(comparisons),
-        statistics.enough_replicas(*values, comparisons),
+        statistics.minimum_n(comparisons),
+        statistics.required_sample_size(*values, comparisons),
     )
 
 
@@ -239,9 +239,9 @@ def _median(group: Group, metric: str) -> float:
     return summary.median if summary else 0.0
 
 
-def _unfair(data: Data, by: Sequence[str]) -> dict[str, list[str]]:
+def _confounders(data: Data, by: Sequence[str]) -> dict[str, list[str]]:
     """Return what differs between the hosts though a fair comparison would keep it the same."""
-    differing = [name for name in FAIR if name in data.varying and name not in by]
+    differing = [name for name in CONTROLLED if name in data.varying and name not in by]
     found = {name: sorted(map(shown, data.varying[name])) for name in differing}
     providers = sorted({host.run.provider for host in data.hosts})
     if len(providers) > 1 and "provider" not in by:

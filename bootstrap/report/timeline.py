@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bootstrap.report.formatting import phase_note
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -30,6 +32,12 @@ class Bar:
     end: float | None
     inner: bool
     """Whether other phases are inside it."""
+
+    @property
+    def note(self) -> str:
+        """How it ended, where that is not as it should."""
+        rebooted = self.end is None and self.status not in ("open", "failed")
+        return "the host rebooted inside it" if rebooted else phase_note(self.status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.report import speedup
+from bootstrap.report.formatting import count, listed
 from bootstrap.report.present import charts
 from bootstrap.report.present.errors import NothingToDrawError
-from bootstrap.report.words import count, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bootstrap.phases import FIRST_CHECKPOINT, INSTALL
-from bootstrap.report import sentences, timeline, words
+from bootstrap.report import findings, formatting, timeline
 from bootstrap.report.data import COMPARED, EMPTY_REMEDY, VAL_LOSS, Data, Host, PhaseRow
-from bootstrap.report.words import TITLES, UNKNOWN, count, dollars, listed, seconds, span
+from bootstrap.report.formatting import TITLES, UNKNOWN, count, dollars, listed, seconds, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,11 +61,11 @@ def show(report: Report, console: Console, *, rows: str = "auto") -> None:
         body = _groups(report, bars, wide)
     else:
         body = [_hosts(report, bars, wide)] if rows == "hosts" else _phases(report, bars)
-    said = [Padding(Text(item.text, style=_STYLE[item.kind]), (0, 0, 0, 2)) for item in sentences.say(report)]
+    said = [Padding(Text(item.text, style=_STYLE[item.kind]), (0, 0, 0, 2)) for item in findings.derive(report)]
     console.print(Lines(_heading(report), Text(), *body, *([Text()] if said else []), *said))
 
 
-_STYLE = {"finding": "bold", "undecided": "", "cause": "", "outlier": "", "care": "yellow"}
+_STYLE = {"finding": "bold", "undecided": "", "cause": "", "outlier": "", "warning": "yellow"}
 
 
 def _empty(report: Report) -> Text:
@@ -242,16 +242,14 @@ def _lines(rows: Sequence[PhaseRow]) -> Iterator[_Line]:
 
     def below(row: PhaseRow, depth: int) -> Iterator[_Line]:
         children = inside.get(row.id, [])
-        leaf = row.path.rpartition("/")[2] if depth else row.path
-        note = "" if row.status == "ok" else {"open": "never ended"}.get(row.status, row.status)
-        kind = words.CATEGORIES[row.category] if not children and row.category != "mixed" else ""
-        name = TITLES.get(row.path, leaf)
-        yield depth, name, row.seconds, row.category, " · ".join(filter(None, (kind, note)))
+        kind = formatting.CATEGORIES[row.category] if not children and row.category != "mixed" else ""
+        note = " · ".join(filter(None, (kind, formatting.phase_note(row.status))))
+        yield depth, formatting.phase_name(row.path, depth), row.seconds, row.category, note
         for child in children:
             yield from below(child, depth + 1)
         rest = (row.seconds or 0.0) - sum(child.seconds or 0.0 for child in children)
         if children and rest >= _REST_SHOWN:
-            yield depth + 1, "not explained", rest, "mixed", "in no phase"
+            yield depth + 1, "unexplained", rest, "mixed", "in no phase"
 
     for row in inside.get(None, []):
         yield from below(row, 0)

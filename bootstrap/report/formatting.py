@@ -1,25 +1,25 @@
-"""How seconds, dollars, shares and phases are said to people."""
+"""Seconds, dollars, shares and phases as text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bootstrap.phases import FIRST_CHECKPOINT, INSTALL, PHASES
-from bootstrap.report.data import FROM_LAUNCH
+from bootstrap.report.data import END_TO_END
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bootstrap.report.spending import Part
+    from bootstrap.report.breakdown import Part
 
 UNKNOWN = "unknown"
-TITLES = {INSTALL: "install", FIRST_CHECKPOINT: "first checkpoint", FROM_LAUNCH: "from launch on"}
+TITLES = {INSTALL: "install", FIRST_CHECKPOINT: "first checkpoint", END_TO_END: "end-to-end time"}
 CATEGORIES = {
     "wait": "waiting",
     "network": "network",
     "disk": "disk",
     "compute": "computing",
-    "mixed": "not taken apart",
+    "mixed": "mixed",
 }
 
 # What a host was doing in a phase that is not of ours, as it follows "38 s of it".
@@ -77,6 +77,16 @@ def count(n: int, noun: str) -> str:
 def listed(words: Sequence[str]) -> str:
     """Join words: a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def phase_name(path: str, depth: int) -> str:
+    """Name a phase below the phases that it is inside of."""
+    return TITLES.get(path, path.rpartition("/")[2] if depth else path)
+
+
+def phase_note(status: str) -> str:
+    """Say how a phase ended, where that is not as it should."""
+    return {"ok": "", "open": "never ended"}.get(status, status)
 
 
 def doing(part: Part) -> str:

@@ -17,7 +17,7 @@ from bootstrap.report.data import COMPARED, Data, Host
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bootstrap.report.spending import Part
+    from bootstrap.report.breakdown import Part
     from bootstrap.report.summary import Comparison, Group, Report
 
 COVERED = 0.8
@@ -30,7 +30,7 @@ _OUTLIER = 2.0
 _OUTLIER_SECONDS = 5.0
 
 # Facts that change how fast a host is, though no seconds are measured for them.
-_SUSPECTS = (
+_CONFOUNDERS = (
     "instance.type",
     "cpu.model",
     "cpu.count",
@@ -44,7 +44,7 @@ _SUSPECTS = (
     "kernel",
 )
 # The same, but measured on each host: how much they must differ to be worth a word.
-_STRAINS = {
+_CONTENTION = {
     "steal.percent": 5.0,
     "throttled.percent": 5.0,
     "cpu.others.percent": 10.0,
@@ -64,14 +64,14 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class Attribution:
     """Where the difference between two groups comes from; all in seconds."""
 
     comparison: Comparison
     causes: tuple[Cause, ...]
     unexplained: float
     without_waits: float
-    suspects: tuple[tuple[str, str, str], ...]
+    confounders: tuple[tuple[str, str, str], ...]
 
     @property
     def covered(self) -> bool:
@@ -97,12 +97,12 @@ class Outlier:
 
 
 @lru_cache(maxsize=2)
-def explain(report: Report) -> tuple[Blame, ...]:
+def explain(report: Report) -> tuple[Attribution, ...]:
     """Explain the differences that are there: those beyond the noise, or, of too few values, those far apart.
 
     Each slow group is held against the fastest that it differs from.
     """
-    found: list[Blame] = []
+    found: list[Attribution] = []
     for metric in COMPARED:
         worst: dict[str, Comparison] = {}
         for comparison in filter(_worth_explaining, report.compared(metric)):
@@ -116,7 +116,7 @@ def explain(report: Report) -> tuple[Blame, ...]:
 def _worth_explaining(comparison: Comparison) -> bool:
     summary = comparison.faster.metrics[comparison.metric]
     least = max(_LEAST_SECONDS, _LEAST_SHARE * summary.median if summary else 0)
-    there = comparison.differs or (not comparison.decidable and _far_apart(comparison))
+    there = comparison.significant or (comparison.underpowered and _far_apart(comparison))
     return there and comparison.difference >= least
 
 
@@ -126,7 +126,7 @@ def _far_apart(comparison: Comparison) -> bool:
     return min(slower) - max(faster) > max(max(faster) - min(faster), max(slower) - min(slower))
 
 
-def _explain(data: Data, comparison: Comparison) -> Blame:
+def _explain(data: Data, comparison: Comparison) -> Attribution:
     metric = comparison.metric
     slower = Side(data, comparison.slower.measured[metric], metric)
     faster = Side(data, comparison.faster.measured[metric], metric)
@@ -143,8 +143,8 @@ def _explain(data: Data, comparison: Comparison) -> Blame:
         causes.append(Cause(part, left - without, slower.range(part), faster.range(part)))
         left = without
     waits = [part for part in removed if part.category == "wait"]
-    suspects = tuple(_suspects(data, slower.hosts, faster.hosts))
-    return Blame(comparison, tuple(causes), left, slower.median(waits), suspects)
+    confounders = tuple(_confounders(data, slower.hosts, faster.hosts))
+    return Attribution(comparison, tuple(causes), left, slower.median(waits), confounders)
 
 
 class Side:
@@ -185,12 +185,12 @@ def _excesses(slower: Side, faster: Side) -> list[tuple[Part, float]]:
     return sorted(excess.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _suspects(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
+def _confounders(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
     """Yield the facts in which all the hosts of one side differ from all of the other's."""
-    names = [name for name in (*_SUSPECTS, *_STRAINS) if name in data.varying]
+    names = [name for name in (*_CONFOUNDERS, *_CONTENTION) if name in data.varying]
     ours, theirs = data.values(slower, names), data.values(faster, names)
     for name in names:
-        if name in ours and name in theirs and _apart(ours[name], theirs[name], _STRAINS.get(name)):
+        if name in ours and name in theirs and _apart(ours[name], theirs[name], _CONTENTION.get(name)):
             yield name, _said(ours[name]), _said(theirs[name])
 
 
