@@ -119,7 +119,7 @@ def _not_significant(clique: Sequence[Group], pairs: Sequence[Comparison]) -> st
         more = "They look alike: no required sample size can be estimated"
     else:
         about = f"about {max(required)}" if max(required) <= 200 else "more than 200"
-        more = f"Required sample size, if they differ as they seem to: {about} hosts each"
+        more = f"If the observed effect is real, the required sample size is {about} hosts each"
     p = p_value(min(c.p for c in inside), bound=len(inside) > 1)
     return f"no significant difference between {listed(sorted(group.label for group in clique))} ({p}). {more}."
 
