@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.report.data import COMPARED, Data, Host
+from bootstrap.report.formatting import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -191,7 +192,7 @@ def _confounders(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> 
     ours, theirs = data.values(slower, names), data.values(faster, names)
     for name in names:
         if name in ours and name in theirs and _apart(ours[name], theirs[name], _CONTENTION.get(name)):
-            yield name, _said(ours[name]), _said(theirs[name])
+            yield name, some(ours[name]), some(theirs[name])
 
 
 def _apart(ours: set[Any], theirs: set[Any], least: float | None) -> bool:
@@ -201,13 +202,6 @@ def _apart(ours: set[Any], theirs: set[Any], least: float | None) -> bool:
     if not all(numbers):
         return False
     return max(min(numbers[0]) - max(numbers[1]), min(numbers[1]) - max(numbers[0])) >= least
-
-
-def _said(values: set[Any]) -> str:
-    ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
-    if len(ordered) > 2 and not isinstance(ordered[0], str):
-        return f"{ordered[0]}–{ordered[-1]}"
-    return ", ".join(map(str, ordered[:3]))
 
 
 def outliers(report: Report) -> list[Outlier]:

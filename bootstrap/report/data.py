@@ -105,8 +105,10 @@ class PhaseRow(NamedTuple):
 # In these {hosts} is where the choice of hosts goes, and {facts} what `_TOLD` makes of the table.
 _PHASES = """
 SELECT id, host_id, source, parent, path, category, status, boot, started, ended, started_wall FROM phases
-WHERE {hosts} ORDER BY host_id, id
-"""
+WHERE {hosts}"""
+_DURATIONS = f"{_PHASES} AND path IN (?, ?) ORDER BY id"
+# With one min() in a query, SQLite takes the other columns from the row that it was found in.
+_LAUNCHED = f"{_PHASES} AND source = 'launcher' AND path GLOB 'launch/*' GROUP BY host_id HAVING min(id)"
 _FACTS = "SELECT id, host_id, name, value FROM {facts} WHERE {hosts}"
 _VALUES = "SELECT DISTINCT name, value FROM {facts} WHERE {hosts}"
 _AT_LEAST = "SELECT host_id, value FROM {facts} WHERE {hosts} AND name = ? AND CAST(value AS REAL) >= ?"
@@ -198,7 +200,7 @@ class Data:
     def phases(self, hosts: Iterable[Host]) -> dict[int, list[PhaseRow]]:
         """Return the phases of some hosts, in the order they were begun."""
         found: dict[int, list[PhaseRow]] = {host.id: [] for host in hosts}
-        for row in map(PhaseRow._make, _of_hosts(self.ledger, found, _PHASES)):
+        for row in map(PhaseRow._make, _of_hosts(self.ledger, found, f"{_PHASES} ORDER BY host_id, id")):
             found[row.host].append(row)
         return found
 
@@ -217,11 +219,11 @@ def load(ledger: Ledger, runs: Sequence[str] = (), *, every: bool = False) -> Da
     chosen = known if every else _choose(known, runs)
     by_id = {run.id: run for run in chosen}
     rows = ledger.rows(
-        "SELECT id, run_id, name, distro, status, failure_class, failure_message, failed_phase, cost FROM hosts"
+        "SELECT id, run_id AS run, name, distro, status, failure_class, failure_message, failed_phase, cost FROM hosts"
         " WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY id",
         [json.dumps(list(by_id))],
     )
-    hosts = [_host(row, by_id[row["run_id"]], place) for place, row in enumerate(rows)]
+    hosts = [_host(row, by_id[row["run"]], place) for place, row in enumerate(rows)]
     _measure(ledger, hosts)
     return Data(ledger, chosen, hosts)
 
@@ -270,27 +272,20 @@ EMPTY_REMEDY = "time this machine with `sudo ./bootstrap.sh --first-checkpoint`,
 
 
 def _run(row: sqlite3.Row) -> Run:
-    return Run(
-        row["id"],
-        row["name"],
-        row["provider"],
-        tuple(_decode(row["command"], list)),
-        _decode(row["settings"], dict),
-        row["seed"],
-        row["version"],
-        row["status"],
-        row["started_wall"],
-        row["ended_wall"],
-    )
+    command, settings = (_json(row[name]) for name in ("command", "settings"))
+    return Run(**{
+        **dict(row),
+        "command": tuple(command if isinstance(command, list) else ()),
+        "settings": settings if isinstance(settings, dict) else {},
+    })  # fmt: skip
 
 
-def _decode(text: str, kind: type[Any]) -> Any:
-    """Decode JSON of a known kind; what is not of it (a row edited by hand) counts as empty."""
+def _json(stored: str) -> Any:
+    """Decode JSON; what is none (a row edited by hand) stands as it is."""
     try:
-        value = json.loads(text)
+        return json.loads(stored)
     except ValueError:
-        value = None
-    return value if isinstance(value, kind) else kind()
+        return stored
 
 
 def clean(text: str) -> str:
@@ -299,67 +294,22 @@ def clean(text: str) -> str:
 
 
 def _fact(stored: str) -> Any:
-    """Decode a fact's value; what is not JSON (a row edited by hand) stands as it is."""
-    try:
-        value = json.loads(stored)
-    except ValueError:
-        value = stored
+    value = _json(stored)
     return clean(value) if isinstance(value, str) else value
 
 
 def _host(row: sqlite3.Row, run: Run, place: int) -> Host:
-    return Host(
-        row["id"],
-        run,
-        row["name"],
-        row["distro"],
-        row["status"],
-        row["failure_class"],
-        clean(row["failure_message"] or "") or None,
-        row["failed_phase"],
-        row["cost"],
-        place,
-    )
-
-
-class _Whole(NamedTuple):
-    """Of a row of `phases`, what durations are made of."""
-
-    host_id: int
-    id: int
-    source: str
-    path: str
-    status: str
-    boot: str
-    started: float
-    ended: float | None
-
-
-class _First(NamedTuple):
-    """Of the first call for a host, what the time since then is made of."""
-
-    id: int
-    boot: str
-    started: float
-
-
-_WHOLE = """
-SELECT host_id, id, source, path, status, boot, started, ended FROM phases
-WHERE {hosts} AND path IN (?, ?) ORDER BY id
-"""
-_LAUNCHED = """
-SELECT host_id, min(id), boot, started FROM phases
-WHERE {hosts} AND source = 'launcher' AND path GLOB 'launch/*' GROUP BY host_id
-"""
+    message = clean(row["failure_message"] or "") or None
+    return Host(**{**dict(row), "run": run, "failure_message": message, "place": place})
 
 
 def _measure(ledger: Ledger, hosts: Sequence[Host]) -> None:
     """Find the hosts' durations among their phases: the two themselves, and the launcher's first."""
     ids = [host.id for host in hosts]
-    told: dict[tuple[int, str, str], list[_Whole]] = {}
-    for row in map(_Whole._make, _of_hosts(ledger, ids, _WHOLE, *COMPARED)):
-        told.setdefault((row.host_id, row.path, row.source), []).append(row)
-    launched = {row[0]: _First._make(row[1:]) for row in _of_hosts(ledger, ids, _LAUNCHED)}
+    told: dict[tuple[int, str, str], list[PhaseRow]] = {}
+    for row in map(PhaseRow._make, _of_hosts(ledger, ids, _DURATIONS, *COMPARED)):
+        told.setdefault((row.host, row.path, row.source), []).append(row)
+    launched = {row.host: row for row in map(PhaseRow._make, _of_hosts(ledger, ids, _LAUNCHED))}
     for host in hosts:
         own = [told.get((host.id, metric, "host"), ()) for metric in COMPARED]
         seen = [told.get((host.id, metric, "launcher"), ()) for metric in COMPARED]
@@ -370,7 +320,7 @@ def _measure(ledger: Ledger, hosts: Sequence[Host]) -> None:
             host.measures[END_TO_END] = _since_launch(first, seen[COMPARED.index(FIRST_CHECKPOINT)])
 
 
-def _chosen(rows: Sequence[_Whole]) -> Measure:
+def _chosen(rows: Sequence[PhaseRow]) -> Measure:
     """Choose the row that is a host's install, or its way to the first checkpoint, where several tell of one.
 
     What the host itself wrote counts before what was seen from outside. An attempt that was broken off and then
@@ -386,7 +336,7 @@ def _chosen(rows: Sequence[_Whole]) -> Measure:
     return Measure(None, tuple(row.id for row in rows), _why_unknown(rows))
 
 
-def _why_unknown(rows: Sequence[_Whole]) -> str:
+def _why_unknown(rows: Sequence[PhaseRow]) -> str:
     if not rows:
         return "not reached"
     last = rows[-1]
@@ -395,7 +345,7 @@ def _why_unknown(rows: Sequence[_Whole]) -> str:
     return {"failed": "failed", "unchanged": "nothing to do", "skipped": "skipped"}.get(last.status, "never ended")
 
 
-def _since_launch(first: _First, seen: Sequence[_Whole]) -> Measure:
+def _since_launch(first: PhaseRow, seen: Sequence[PhaseRow]) -> Measure:
     """Return the seconds from the first call for a host to its first checkpoint, as the launcher saw them."""
     last = next((row for row in seen if row.status == "ok" and row.ended is not None), None)
     if last is None or last.ended is None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from bootstrap.report import statistics
 from bootstrap.report.attribution import Side
 from bootstrap.report.data import COMPARED, VAL_LOSS
-from bootstrap.report.summary import Report, shown
+from bootstrap.report.formatting import some
+from bootstrap.report.summary import UNRECORDED, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,7 +150,7 @@ def _facts(before: Report, after: Report) -> Iterator[ChangedFact]:
     for name in sorted((ours.keys() | theirs.keys()) - _VOLATILE):
         a, b = ours.get(name, set()), theirs.get(name, set())
         if a != b and not name.endswith(_MEASURED) and not (_measured(a, b) and _overlap(a, b)):
-            yield ChangedFact(name, _said(a), _said(b))
+            yield ChangedFact(name, some(a) or UNRECORDED, some(b) or UNRECORDED)
 
 
 def _measured(a: set[Any], b: set[Any]) -> bool:
@@ -159,8 +160,3 @@ def _measured(a: set[Any], b: set[Any]) -> bool:
 
 def _overlap(a: set[Any], b: set[Any]) -> bool:
     return bool(a and b) and max(a) >= min(b) and max(b) >= min(a)
-
-
-def _said(values: set[Any]) -> str:
-    words = sorted(map(shown, values))
-    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "") if words else "not recorded"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bootstrap.phases import FIRST_CHECKPOINT, INSTALL, PHASES
 from bootstrap.report.data import END_TO_END
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from bootstrap.report.breakdown import Part
 
@@ -72,6 +72,22 @@ def p_value(p: float, *, bound: bool = False) -> str:
 def count(n: int, noun: str) -> str:
     """Say how many: 1 host, 12 hosts."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def shown(value: Any) -> str:
+    """Say a fact's value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def some(values: Collection[Any]) -> str:
+    """Say a fact's values: numbers as a range, of others the first three."""
+    if len(values) > 2 and not any(isinstance(value, str | bool) for value in values):
+        low, high = (f"{end:,.6g}" if isinstance(end, float) else str(end) for end in (min(values), max(values)))
+        return f"{low} to {high}"
+    texts = sorted(map(shown, values))
+    return ", ".join(texts[:3]) + (f" and {len(texts) - 3:,} more" if len(texts) > 3 else "")
 
 
 def listed(words: Sequence[str]) -> str:

@@ -113,12 +113,11 @@ def stratified_rank_sum_test(strata: Sequence[tuple[Sequence[float], Sequence[fl
     observed = sum(ranks.observed for ranks in ranked)
     if sum(len(ranks.doubled) for ranks in ranked) > _EXACT_UP_TO:
         return _normal_p(observed, ranked)
-    counts = [1]
-    for ranks in ranked:
-        counts = _convolve(counts, ranks.distribution())
-    total = sum(counts)
+    digit = sum(len(ranks.doubled) for ranks in ranked) + 1  # bits: no sum of n ranks has 2^n ways or more
+    packed, mask = math.prod(ranks.distribution(digit) for ranks in ranked), (1 << digit) - 1
+    counts = [(packed >> shift) & mask for shift in range(0, packed.bit_length(), digit)]
     lower, upper = sum(counts[: observed + 1]), sum(counts[observed:])
-    return min(1.0, 2 * min(lower, upper) / total)
+    return min(1.0, 2 * min(lower, upper) / sum(counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,32 +130,21 @@ class _Ranks:
 
     @classmethod
     def of(cls, a: Sequence[float], b: Sequence[float]) -> _Ranks:
-        pooled = sorted(a) + sorted(b)
-        order = sorted(range(len(pooled)), key=pooled.__getitem__)
-        ranks = [0] * len(pooled)
-        start = 0
-        while start < len(order):
-            end = start
-            while end + 1 < len(order) and pooled[order[end + 1]] == pooled[order[start]]:
-                end += 1
-            for position in range(start, end + 1):
-                ranks[order[position]] = start + end + 2
-            start = end + 1
-        return cls(tuple(ranks), len(a), sum(ranks[: len(a)]))
+        pooled = sorted([*a, *b])
+        ranks = tuple(bisect_left(pooled, x) + bisect_right(pooled, x) + 1 for x in (*a, *b))
+        return cls(ranks, len(a), sum(ranks[: len(a)]))
 
-    def distribution(self) -> list[int]:
+    def distribution(self, digit: int) -> int:
         """Return, for each sum, how many ways there are to choose `chosen` of the ranks that add up to it.
 
         The generating function of the sums, multiplied out one rank at a time. A polynomial is one large integer
-        whose digits are its coefficients: multiplying by a power is a shift.
+        whose digits, of so many bits, are its coefficients: multiplying by a power is a shift.
         """
-        digit = len(self.doubled) + 1  # bits; no coefficient exceeds 2^n
         polynomials = [1] + [0] * self.chosen
         for rank in self.doubled:
             for size in range(self.chosen, 0, -1):
                 polynomials[size] += polynomials[size - 1] << (rank * digit)
-        packed, mask = polynomials[self.chosen], (1 << digit) - 1
-        return [(packed >> shift) & mask for shift in range(0, packed.bit_length(), digit)]
+        return polynomials[self.chosen]
 
     def moments(self) -> tuple[float, float]:
         """Return mean and variance of the sum of the chosen ranks when every choice is equally likely."""
@@ -164,18 +152,6 @@ class _Ranks:
         mean = sum(self.doubled) / n
         spread = sum((rank - mean) ** 2 for rank in self.doubled) / (n - 1)
         return m * mean, m * (n - m) / n * spread
-
-
-def _convolve(a: list[int], b: list[int]) -> list[int]:
-    if a == [1]:
-        return b
-    result = [0] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        if x:
-            for j, y in enumerate(b):
-                if y:
-                    result[i + j] += x * y
-    return result
 
 
 def _normal_p(observed: int, ranked: Sequence[_Ranks]) -> float:

@@ -6,11 +6,12 @@ import difflib
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.errors import UsageError
 from bootstrap.report import statistics
 from bootstrap.report.data import COMPARED, METRICS, VAL_LOSS, Data, Host
+from bootstrap.report.formatting import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,13 +163,6 @@ def _value(host: Host, name: str) -> str:
     if name in _OF_RUN:
         return {"run": host.run.id, "provider": host.run.provider, "version": host.run.version}[name]
     return shown(host.facts[name]) if host.facts.get(name) is not None else UNRECORDED
-
-
-def shown(value: Any) -> str:
-    """Say a fact's value."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
 
 
 def _label(key: str, hosts: Sequence[Host], names: Sequence[str]) -> str:
