@@ -96,14 +96,16 @@ def summary_document(summary: Summary | None) -> dict[str, Any]:
     """Return a summary as plain data; the interval only where one is claimed."""
     if summary is None:
         return {"n": 0}
+    figures = (summary.median, summary.minimum, summary.maximum, summary.mean)
     return {
         "n": summary.n,
-        "median": round(summary.median, _DIGITS),
-        "min": round(summary.minimum, _DIGITS),
-        "max": round(summary.maximum, _DIGITS),
-        "mean": round(summary.mean, _DIGITS),
+        **dict(zip(("median", "min", "max", "mean"), map(_rounded, figures), strict=True)),
         "interval_95": [round(value, _DIGITS) for value in summary.interval] if summary.interval else None,
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | 
         "val_loss": host.facts.get(VAL_LOSS),
         "measures": {
             metric: {
-                "seconds": None if measure.seconds is None else round(measure.seconds, _DIGITS),
+                "seconds": _rounded(measure.seconds),
                 "unknown": measure.unknown or None,
                 "rows": {"phases": list(measure.rows)},
             }
@@ -180,10 +182,6 @@ def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | 
 def _phase_document(row: PhaseRow) -> dict[str, Any]:
     return {
         "row": row.id,
-        "parent": row.parent,
-        "source": row.source,
-        "path": row.path,
-        "category": row.category,
-        "status": row.status,
-        "seconds": None if row.seconds is None else round(row.seconds, _DIGITS),
+        **{name: getattr(row, name) for name in ("parent", "source", "path", "category", "status")},
+        "seconds": _rounded(row.seconds),
     }

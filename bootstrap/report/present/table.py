@@ -111,8 +111,12 @@ def _groups(report: Report, bars: bool, wide: bool) -> list[RenderableType]:
     return tables[:-1]
 
 
+def _grid() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
 def _table(first: str, width: int, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _grid()
     table.add_column(Text(f"  {first}", style="bold"), width=width + 2, overflow="fold")
     for title in others:
         table.add_column(title, justify="right", no_wrap=True)
@@ -165,7 +169,7 @@ def bar(value: float, top: float, blocks: bool = True, width: int = _BAR) -> str
 
 
 def _hosts(report: Report, bars: bool, wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _grid()
     longest = max(len(host.name) for host in report.data.hosts)
     table.add_column("  host", overflow="fold", min_width=2 + min(longest, _NAME))
     table.add_column("run", no_wrap=True)
@@ -215,7 +219,7 @@ def _phases(report: Report, bars: bool) -> list[RenderableType]:
 
 
 def _tree(rows: Sequence[PhaseRow], bars: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _grid()
     table.add_column("  phase", no_wrap=True, min_width=28)
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("")
