@@ -1,4 +1,4 @@
-"""Two sets of runs held against each other: what got slower or faster beyond the noise, and what else changed."""
+"""Two sets of runs compared: what got significantly slower or faster, and which facts changed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """Say what can be said."""
+        """Whether the change is significant, or could have been."""
         if self.p <= statistics.ALPHA:
             return "slower" if self.share > 0 else "faster"
         return "underpowered" if self.underpowered else "not significant"
@@ -74,16 +74,16 @@ class Difference:
     only_after: tuple[str, ...]
 
     def beyond(self, share: float) -> list[Change]:
-        """Return what got slower by more than a share, beyond the noise."""
+        """Return what got significantly slower, by more than a share."""
         return [change for change in self.changes if change.verdict == "slower" and change.share > share]
 
     def underpowered_beyond(self, share: float) -> list[Change]:
-        """Return what looks slower by more than a share, but has too few hosts to tell."""
+        """Return what looks slower by more than a share, but is underpowered."""
         return [change for change in self.changes if change.verdict == "underpowered" and change.share > share]
 
 
 def compare(before: Report, after: Report) -> Difference:
-    """Hold two reports with the same grouping against each other, group by group, and over all groups together."""
+    """Compare two reports with the same grouping, group by group, and over all groups together."""
     ours, theirs = ({group.key: group for group in report.groups} for report in (before, after))
     pairs = [(ours[key], theirs[key]) for key in ours if key in theirs]
     changes = [change for metric in COMPARED for change in _changes(before, after, pairs, metric)]
@@ -101,30 +101,25 @@ def _changes(before: Report, after: Report, pairs: Sequence[tuple[Group, Group]]
     timed = [(a, b) for a, b in pairs if a.metrics[metric] and b.metrics[metric]]
     values = [(a.values[metric], b.values[metric]) for a, b in timed]
     raw = [statistics.rank_sum_test(*pair) for pair in values]
-    smallest = [statistics.minimum_attainable_p(len(a), len(b)) for a, b in values]
+    attainable = [statistics.minimum_attainable_p(len(a), len(b)) for a, b in values]
     if len(timed) > 1:
         raw.append(statistics.stratified_rank_sum_test(values))
-        smallest.append(min(1.0, 2 * math.prod(p / 2 for p in smallest)))
-    adjusted = statistics.holm(raw)
-    for (a, b), p, least in zip(timed, adjusted, smallest, strict=False):
-        rows = tuple(r for h in a.measured[metric] for r in h.measures[metric].rows)
-        yield Change(
-            metric,
-            b.label,
-            a.metrics[metric],
-            b.metrics[metric],
-            _share(a, b, metric),
-            p,
-            least * len(raw) > statistics.ALPHA,
-            statistics.minimum_n(len(raw)),
-            tuple(_parts(before, after, (a, b), metric)),
-            (rows, tuple(r for h in b.measured[metric] for r in h.measures[metric].rows)),
-        )
+        attainable.append(min(1.0, 2 * math.prod(p / 2 for p in attainable)))
+    tested = [
+        (p, least * len(raw) > statistics.ALPHA, statistics.minimum_n(len(raw)))
+        for p, least in zip(statistics.holm(raw), attainable, strict=True)
+    ]
+    for (a, b), test in zip(timed, tested, strict=False):
+        parts = tuple(_parts(before, after, (a, b), metric))
+        rows = (_rows(a, metric), _rows(b, metric))
+        yield Change(metric, b.label, a.metrics[metric], b.metrics[metric], _share(a, b, metric), *test, parts, rows)
     if len(timed) > 1:
         ratio = math.exp(plain.fmean(math.log1p(_share(a, b, metric)) for a, b in timed))
-        underpowered = smallest[-1] * len(raw) > statistics.ALPHA
-        fewest = statistics.minimum_n(len(raw))
-        yield Change(metric, TOGETHER, None, None, ratio - 1, adjusted[-1], underpowered, fewest, (), ((), ()))
+        yield Change(metric, TOGETHER, None, None, ratio - 1, *tested[-1], (), ((), ()))
+
+
+def _rows(group: Group, metric: str) -> tuple[int, ...]:
+    return tuple(row for host in group.measured[metric] for row in host.measures[metric].rows)
 
 
 def _share(a: Group, b: Group, metric: str) -> float:
