@@ -1,8 +1,7 @@
-"""Why one is slower: measured seconds where they cover the difference, else how many of them are unexplained.
+"""Which phases a difference between two groups is attributed to, in seconds, and how many seconds are unexplained.
 
-The question put to the hosts is: had none of them spent time on this, how far apart would the medians be? What a
-cause explains is the part of the difference that goes away. So causes and the unexplained rest add up to the
-difference that the table shows, which differences of medians taken one by one would not.
+Had no host spent time on a phase, how far apart would the medians be? What disappears is attributed to the phase. So
+causes and rest add up to the difference of the medians; differences of the phases' medians would not.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from bootstrap.report.summary import Comparison, Group, Report
 
 COVERED = 0.8
-"""The share of a difference that measured seconds must make up before they are said to be its cause."""
+"""The share of a difference that measured seconds must cover before they are called its cause."""
 
 _WORTH_NAMING = 0.05
 _LEAST_SECONDS = 1.0
@@ -30,7 +29,7 @@ _LEAST_SHARE = 0.05
 _OUTLIER = 2.0
 _OUTLIER_SECONDS = 5.0
 
-# Facts that change how fast a host is, though no seconds are measured for them.
+# Facts that change how fast a host is, but have no measured seconds.
 _CONFOUNDERS = (
     "instance.type",
     "cpu.model",
@@ -44,7 +43,7 @@ _CONFOUNDERS = (
     "swap.mib",
     "kernel",
 )
-# The same, but measured on each host: how much they must differ to be worth a word.
+# The same, but measured on each host: how far apart the groups must be.
 _CONTENTION = {
     "steal.percent": 5.0,
     "throttled.percent": 5.0,
@@ -56,7 +55,7 @@ _CONTENTION = {
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What some of the difference was spent on, and the seconds that each host of either side spent on it."""
+    """A phase, its share of the difference, and the minimum and maximum that each group's hosts spent on it."""
 
     part: Part
     seconds: float
@@ -66,7 +65,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Where the difference between two groups comes from; all in seconds."""
+    """What the difference between two groups is attributed to; all in seconds."""
 
     comparison: Comparison
     causes: tuple[Cause, ...]
@@ -76,7 +75,7 @@ class Attribution:
 
     @property
     def covered(self) -> bool:
-        """Say whether the measured seconds are enough to speak of causes."""
+        """Whether the measured seconds cover enough of the difference to name causes."""
         return bool(self.causes) and self.unexplained <= (1 - COVERED) * self.comparison.difference
 
 
@@ -99,9 +98,9 @@ class Outlier:
 
 @lru_cache(maxsize=2)
 def explain(report: Report) -> tuple[Attribution, ...]:
-    """Explain the differences that are there: those beyond the noise, or, of too few values, those far apart.
+    """Attribute significant differences, and underpowered ones whose groups are far apart.
 
-    Each slow group is held against the fastest that it differs from.
+    Each slow group is compared with the fastest group that it differs from.
     """
     found: list[Attribution] = []
     for metric in COMPARED:
@@ -122,7 +121,7 @@ def _worth_explaining(comparison: Comparison) -> bool:
 
 
 def _far_apart(comparison: Comparison) -> bool:
-    """Say whether the gap between two groups is wider than either of them: the noise would have to be strange."""
+    """Whether the gap between two groups is wider than either group's range."""
     faster, slower = comparison.faster.values[comparison.metric], comparison.slower.values[comparison.metric]
     return min(slower) - max(faster) > max(max(faster) - min(faster), max(slower) - min(slower))
 
@@ -153,11 +152,11 @@ class Side:
 
     def __init__(self, data: Data, hosts: Sequence[Host], metric: str) -> None:
         self.hosts = hosts
-        self._columns = partial(data.spent, metric)  # read when it is asked for: most outputs need a part of it
+        self._columns = partial(data.self_time, metric)  # read on demand: most outputs need a part of it
         self._seconds = [host.seconds(metric) or 0.0 for host in hosts]
 
     def parts(self) -> list[Part]:
-        """Return the parts of the duration, its own row apart: that stands for what none of its phases measured."""
+        """Return the parts of the duration, without its own self time: no phase measured that."""
         return [part for part in self._columns() if "/" in part.path]
 
     def spent(self, part: Part) -> list[float]:
@@ -166,12 +165,12 @@ class Side:
         return [column[host.place] for host in self.hosts] if column is not None else [0.0] * len(self.hosts)
 
     def range(self, part: Part) -> tuple[float, float]:
-        """Return the least and the most that a host spent on a part."""
+        """Return the minimum and maximum that a host spent on a part."""
         spent = self.spent(part)
         return min(spent), max(spent)
 
     def median(self, without: Sequence[Part]) -> float:
-        """Return the median of the durations that are left without some parts."""
+        """Return the median of the durations, less some parts."""
         left = self._seconds
         for part in without:
             left = [seconds - spent for seconds, spent in zip(left, self.spent(part), strict=True)]

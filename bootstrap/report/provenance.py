@@ -24,7 +24,7 @@ class Fact:
 def facts(report: Report) -> list[Fact]:
     """Return all recorded facts, by name."""
     data = report.data
-    # A host that failed need not have told.
+    # A host that failed may lack facts.
     everywhere = data.hosts_with_facts(host for host in data.hosts if host.status != "failed")
     expected = sum(host.status != "failed" for host in data.hosts)
     known = {name: values for name, values in sorted(data.every_value.items()) if name != VAL_LOSS}

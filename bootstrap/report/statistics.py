@@ -1,4 +1,4 @@
-"""What a handful of timings can say: summaries, the interval of a median, exact tests of a difference.
+"""Statistics of small samples: summaries, confidence intervals of a median, exact tests of a difference.
 
 Nothing here needs more than the standard library, so that a freshly installed host can report on itself. The tests
 hold these functions against SciPy's and against published tables.
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ALPHA = 0.05
-"""How often a difference may be claimed where there is none, over all the comparisons of one table."""
+"""The family-wise error rate: how often a table may report a difference where there is none."""
 
 POWER = 0.8
-"""How likely the suggested number of replicas finds a difference of the size that was seen."""
+"""How likely the required sample size finds a difference of the observed size."""
 
 INTERVAL_FROM = 6
 """Below this many values no order statistics hold a median with 95 % confidence: 1 - 2/2^5 is 0.9375."""
@@ -93,18 +93,18 @@ def _enclosing(n: int, confidence: float) -> tuple[int, float, float]:
 
 
 def rank_sum_test(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the two-sided p of the permutation test on the sum of ranks: were `a` and `b` drawn alike?
+    """Return the two-sided p of the permutation rank-sum test: are `a` and `b` from the same distribution?
 
-    Every way of dealing the pooled values into groups of these sizes is counted, ties as they are (Wilcoxon's test
+    Every split of the pooled values into groups of these sizes is counted, ties as they are (Wilcoxon's test
     with its exact conditional distribution), up to 80 values; beyond, its normal approximation.
     """
     return stratified_rank_sum_test([(a, b)])
 
 
 def stratified_rank_sum_test(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
-    """Return the p of the same test over several pairs of groups at once, values dealt only within their pair.
+    """Return the p of the same test over several strata at once, values permuted only within their stratum.
 
-    This is how two runs over several distros are compared: each distro is held against itself, and all of them
+    This is how two runs over several distros are compared: each distro is compared with itself, and all of them
     together decide what three replicas of one cannot.
     """
     ranked = [_Ranks.of(a, b) for a, b in strata if a and b]
@@ -147,7 +147,7 @@ class _Ranks:
         return polynomials[self.chosen]
 
     def moments(self) -> tuple[float, float]:
-        """Return mean and variance of the sum of the chosen ranks when every choice is equally likely."""
+        """Return mean and variance of the sum of the chosen ranks under the null hypothesis."""
         n, m = len(self.doubled), self.chosen
         mean = sum(self.doubled) / n
         spread = sum((rank - mean) ** 2 for rank in self.doubled) / (n - 1)
@@ -164,7 +164,7 @@ def _normal_p(observed: int, ranked: Sequence[_Ranks]) -> float:
 
 
 def minimum_attainable_p(n: int, m: int) -> float:
-    """Return the smallest two-sided p that groups of n and m can give: when no two of their values overlap."""
+    """Return the minimum attainable two-sided p for groups of n and m: when their values do not overlap."""
     return min(1.0, 2 / math.comb(n + m, n))
 
 
@@ -179,7 +179,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def minimum_n(comparisons: int = 1, level: float = ALPHA) -> int:
-    """Return the smallest n at which n against n can decide at all, when so many comparisons are made at once."""
+    """Return the smallest n at which n against n can be significant, with so many comparisons."""
     n = 1
     while minimum_attainable_p(n, n) * comparisons > level:
         n += 1
@@ -187,7 +187,7 @@ def minimum_n(comparisons: int = 1, level: float = ALPHA) -> int:
 
 
 def required_sample_size(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> int | None:
-    """Estimate the n for which n against n would decide, if the groups differ as they seem to; None: no telling.
+    """Estimate the n each that the observed effect needs to be significant; None where the groups look alike.
 
     G. E. Noether, Sample size determination for some common nonparametric tests, JASA 82, 1987: from the share of
     pairs in which one group's value is the larger. A rough guide: the share is itself estimated from few values.

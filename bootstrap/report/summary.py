@@ -1,4 +1,4 @@
-"""From hosts to groups: their figures, which of them differ, and what that took or would take to decide."""
+"""From hosts to groups: their figures, which of them differ, and the sample size that a decision needs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from bootstrap.report.statistics import Summary
 
 MOST_COMPARED = 24
-"""Of more groups than this no two are compared: over hundreds of comparisons next to nothing can be decided."""
+"""More groups than this are not compared: over hundreds of comparisons hardly anything is significant."""
 
 UNRECORDED = "not recorded"
 UNNAMED_FAILURE = "unclassified"
 
-# What people call some facts.
+# Shorter names for some facts.
 _ALIASES = {
     "instance-type": "instance.type",
     "region": "zone.region",
@@ -34,7 +34,7 @@ _ALIASES = {
 }
 _OF_RUN = ("run", "provider", "version")
 
-# Where these differ between hosts that are compared, something else than the grouping may be what made the times.
+# Controlled variables: where they differ between the hosts, they may explain a difference, not the grouping.
 CONTROLLED = (
     "instance.type",
     "zone",
@@ -55,7 +55,7 @@ _NEEDED = ("os.pretty", VAL_LOSS)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts that have something in common, and what is known of them.
+    """Hosts with the same value of the grouping facts, and their figures.
 
     `measured` and `values`: by duration, the hosts of which it is known, and their seconds, in the same order.
     """
@@ -71,17 +71,17 @@ class Group:
     val_loss: Summary | None
 
     def unknown(self, metric: str) -> Counter[str]:
-        """Count why the others are not known, those that failed apart (they are in `failures`)."""
+        """Count why durations are unknown, of hosts that did not fail (those are in `failures`)."""
         rest = [host for host in self.hosts if host.status in ("ok", "running") and host.seconds(metric) is None]
         return Counter(host.measures[metric].unknown for host in rest if metric in host.measures)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two groups held against each other by one duration. `slower` is the one with the larger median.
+    """Two groups compared by one duration. `slower` has the larger median.
 
-    `p` is adjusted for all comparisons of that duration. `minimum_n`: the fewest replicas of each that could
-    decide; `required_n`: how many probably would, if they differ as they seem to (None: no telling).
+    `p` and `minimum_p` (attainable) are adjusted for all comparisons of that duration. `minimum_n`: the fewest
+    replicas each that can be significant; `required_n`: the sample size that the observed effect needs, if known.
     """
 
     metric: str
@@ -96,7 +96,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the difference is beyond the noise."""
+        """Whether the difference is significant."""
         return self.p <= statistics.ALPHA
 
     @property
@@ -166,7 +166,7 @@ def _value(host: Host, name: str) -> str:
 
 
 def _label(key: str, hosts: Sequence[Host], names: Sequence[str]) -> str:
-    """Name a group: a distro by what its hosts call themselves, where they agree."""
+    """Label a group: a distro by its hosts' own name, where they agree."""
     if list(names) != ["distro"]:
         return key
     called = {pretty for host in hosts if isinstance(pretty := host.facts.get("os.pretty"), str)}
@@ -234,7 +234,7 @@ def _median(group: Group, metric: str) -> float:
 
 
 def _confounders(data: Data, by: Sequence[str]) -> dict[str, list[str]]:
-    """Return what differs between the hosts though a fair comparison would keep it the same."""
+    """Return the controlled variables that differ between the hosts, with their values."""
     differing = [name for name in CONTROLLED if name in data.varying and name not in by]
     found = {name: sorted(map(shown, data.varying[name])) for name in differing}
     providers = sorted({host.run.provider for host in data.hosts})

@@ -286,7 +286,7 @@ def test_an_install_that_was_broken_off_and_completed_is_not_an_install_time(led
     stream.phase("install", 4)
     one_host(ledger, stream)
     (host,) = load(ledger).hosts
-    assert host.measures["install"].unknown == "broken off, then completed"
+    assert host.measures["install"].unknown == "interrupted, then completed"
     assert host.measures["install"].seconds is None
 
 
@@ -325,7 +325,7 @@ def test_what_is_inside_a_phase_that_never_ended_is_counted_once(ledger: Ledger)
     stream.wait(1)
     stream.end("install")
     one_host(ledger, stream)
-    spent = {part.path: list(column) for part, column in load(ledger).spent("install").items()}
+    spent = {part.path: list(column) for part, column in load(ledger).self_time("install").items()}
     assert spent == {
         "install": [pytest.approx(1)],
         "install/packages/lock": [pytest.approx(5)],

@@ -66,7 +66,7 @@ def _row(change: Change) -> list[str]:
 
 
 _VERDICTS = {"not significant": "alike", "underpowered": "undecided"}
-"""What programs that read `diff --json` know the verdicts as."""
+"""The verdicts' older names, which programs read."""
 
 
 def document(difference: Difference, allowed: float | None) -> str:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 VERSION = 1
 PHASES_UP_TO = 500
-"""Of more hosts than this the phases are left out; their rows in the ledger stand beside each duration."""
+"""With more hosts than this, phases are left out; each duration still has its rows in the ledger."""
 
 _DIGITS = 6
-_KINDS = {"warning": "care"}  # what programs that read it know it as
+_KINDS = {"warning": "care"}  # an older name, which programs read
 
 
 def text(report: Report) -> str:

@@ -79,7 +79,7 @@ def _phase_lines(report: Report) -> Iterator[list[Any]]:
 
 
 def markdown(report: Report) -> str:
-    """Return a Markdown table of the groups, and what it shows in words."""
+    """Return a Markdown table of the groups, and the findings."""
     if not report.data.hosts:
         return f"The ledger is empty. To fill it, {EMPTY_REMEDY}.\n"
     titles = [TITLES[metric] for metric in report.metrics]
@@ -119,7 +119,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Keep what a host said from becoming Markdown or HTML."""
+    """Escape what would be Markdown or HTML."""
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}")
     return text

@@ -1,4 +1,4 @@
-"""The report on a terminal: a table with bars, then what it shows in words."""
+"""The report on a terminal: a table with bars, then the findings."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _BAR = 10
 _SHORT_BAR = 4
 _NAME = 12
 _SECONDS = 8
-"""Columns that most durations take; longer ones wrap where there is no room."""
+"""The width of most durations; longer ones wrap."""
 _PLAIN_WIDTH = 110
 _WIDE = 100
 NARROWEST = 80
-"""Columns that a table needs; a narrower terminal wraps its lines, rather than hide figures."""
+"""The width that a table needs; on a narrower terminal its lines wrap, so that no figure is hidden."""
 _COLOURS = {"wait": "yellow", "network": "cyan", "disk": "magenta", "compute": "green", "mixed": "bright_black"}
 
 
@@ -137,12 +137,12 @@ def _metric(group: Group, metric: str, columns: int, bar_of: Callable[[float], s
 
 
 def group_ok(group: Group) -> int:
-    """Return how many hosts of a group ended well."""
+    """Return how many hosts of a group are ok."""
     return sum(host.status == "ok" for host in group.hosts)
 
 
 def _outcomes(report: Report, width: int) -> Table:
-    """Return how the hosts ended: how many well, at what loss and what cost, and what became of the others."""
+    """Return how the hosts ended, with loss and cost."""
     table = _table("outcome", width, "ok", "val loss", "cost to it")
     table.add_column("")
     for group in report.groups:
@@ -195,7 +195,7 @@ def _hosts(report: Report, bars: bool, wide: bool) -> Table:
 
 
 def waited(data: Data, host: Host, metric: str) -> float:
-    """Return the seconds of a duration that were waiting."""
+    """Return the seconds that a duration spent waiting."""
     kinds = data.by_category[metric]
     return kinds["wait"][host.place] if "wait" in kinds else 0.0
 
@@ -237,7 +237,7 @@ _Line = tuple[int, str, float | None, str, str]
 
 
 def _lines(rows: Sequence[PhaseRow]) -> Iterator[_Line]:
-    """Yield the phases, each above those inside it, and after these the seconds that none of them measured."""
+    """Yield the phases as a tree; after the phases inside one, its unexplained seconds."""
     kept = timeline.once(rows)
     known = {row.id for row in kept}
     inside: dict[int | None, list[PhaseRow]] = {}
@@ -260,7 +260,7 @@ def _lines(rows: Sequence[PhaseRow]) -> Iterator[_Line]:
 
 
 def _closing(data: Data, host: Host) -> Iterable[Text]:
-    """Yield the figures that people came for, each on a line."""
+    """Yield the main figures, each on a line."""
     for metric, title in ((INSTALL, "install time"), (FIRST_CHECKPOINT, "time to first checkpoint")):
         measure = host.measures[metric]
         line = Text(f"  {title:<26}").append(
