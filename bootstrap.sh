@@ -7,8 +7,6 @@
 # It installs what Python needs, finds a Python, lets it make the virtual environment (bootstrap/install/first_stage.py)
 # and hands over to `charrnn-bootstrap install`. All of it is in functions and runs on the last line, so that half a
 # download does nothing.
-#
-# Its parts lie in bootstrap/: shell.sh, distros/detect.sh, packages/*.sh. In what is served they stand in this file.
 # shellcheck disable=SC2034,SC2329  # what only the parts use
 
 if [ -z "${BASH_VERSION:-}" ]; then # `sh bootstrap.sh`, where sh is another shell
@@ -256,8 +254,7 @@ find_python() { # COMMAND...
     return 1
 }
 
-# give_up CODE MESSAGE REMEDY: the client's way out.
-give_up() { die "$1" "$2; $3"; }
+give_up() { die "$1" "$2; $3"; } # CODE MESSAGE REMEDY: the client's way out
 
 # met NEED: whether a need of bootstrap/distros/requirements.py is met without a package.
 met() {

@@ -26,7 +26,7 @@ from bootstrap.system.os_release import OsRelease
 from tests.distros import planning
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import Match
+    from bootstrap.distros.schema import Match
 
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "derivatives.yml").read_text())
 CAPTURES = sorted(path for path in (Path(__file__).parent / "os-release").iterdir() if not path.suffix)
