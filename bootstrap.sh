@@ -100,7 +100,8 @@ TABLE
 # ---- generated: end
 
 # ---- the parts, which a checkout has beside this script and `make dist` and `launch` put here: begin
-parts=$(dirname "$(readlink -f "${BASH_SOURCE[${#BASH_SOURCE[@]}-1]:-.}" 2>/dev/null || echo "$0")")/bootstrap
+parts=${BASH_SOURCE[0]:-/nowhere/-} # nothing that lies where one stands, where the script came through a pipe
+parts=$(dirname "$(readlink -f "$parts" 2>/dev/null || echo "$parts")")/bootstrap
 for name in shell distros/detect packages/client packages/apt packages/dnf packages/pacman packages/zypper; do
     # shellcheck source=/dev/null
     . "$parts/$name.sh" 2>/dev/null || { echo "bootstrap.sh: its parts are missing: run it from a checkout, or serve what \`make dist URL=https://...\` makes" >&2; exit 2; }

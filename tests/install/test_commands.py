@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cli
+from bootstrap.build import wheel as building
 from bootstrap.hosts import session as sessions
 from bootstrap.hosts.base import TIMED_OUT, CommandError, TransferError, check
 from bootstrap.hosts.local import LocalHost
-from bootstrap.install import bundle, first_stage, receipt
+from bootstrap.install import first_stage, receipt
 from bootstrap.install.first_checkpoint import FirstCheckpoint, TrainingDiedError
 from bootstrap.install.paths import Home, Prefix
 from bootstrap.ledger import Ledger
@@ -372,8 +373,8 @@ def test_the_time_to_the_first_checkpoint_is_told_in_parts_on_the_hosts_clock(tm
 
 
 def test_the_bundle_is_a_wheel_that_the_first_stage_can_read(tmp_path: Path) -> None:
-    made = bundle.make(tmp_path)
-    assert bundle.pack() == made.wheel.read_bytes()
+    made = building.make(tmp_path)
+    assert building.pack() == made.wheel.read_bytes()
     with zipfile.ZipFile(made.wheel) as wheel:
         names = set(wheel.namelist())
         assert wheel.testzip() is None

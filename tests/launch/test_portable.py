@@ -22,6 +22,7 @@ EXEMPT = {
     "bootstrap.clock": "/proc/uptime counts where it is there; else there is another clock",
     "bootstrap.hosts.jobs": "scripts for hosts",
     "bootstrap.hosts.session": "scripts for hosts, and for this machine where it is one: without sessions none is run",
+    "bootstrap.distros.requirements": "what hosts lack, in words",
     "bootstrap.launch.collect": "scripts for hosts",
     "bootstrap.playbook.run": "scripts for hosts",
     "bootstrap.providers.images": "/dev/xvda: what EC2 calls a volume",
@@ -29,7 +30,7 @@ EXEMPT = {
 }
 # What only hosts do: `install` and `uninstall` end in one line elsewhere, before any of it is called.
 HOSTS_ONLY = ("bootstrap.install.", "bootstrap.packages.", "bootstrap.system.")
-LAUNCHER_TOO = ("bootstrap.install.bundle", "bootstrap.system.linux")
+LAUNCHER_TOO = ("bootstrap.packages.client", "bootstrap.packages.nvidia", "bootstrap.system.linux")
 
 PATHS = re.compile(r"(?<![\w.])/(?:proc|sys|run|dev/(?!null\b|tty\b|stdin\b|stdout\b)\w+|etc/os-release|lib/systemd)\b")
 GNU = re.compile(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from bootstrap.install import dist
+from bootstrap.build import dist
 from tests.system.conftest import CHECKOUT, MakeMachine
 from tests.system.rootfs import USER, Machine
 
