@@ -7,8 +7,6 @@
 # It installs what Python needs, finds a Python, lets it make the virtual environment (bootstrap/install/first_stage.py)
 # and hands over to `charrnn-bootstrap install`. All of it is in functions and runs on the last line, so that half a
 # download does nothing.
-#
-# Its parts lie in bootstrap/: shell.sh, distros/detect.sh, packages/*.sh. In what is served they stand in this file.
 # shellcheck disable=SC2034,SC2329  # what only the parts use
 
 if [ -z "${BASH_VERSION:-}" ]; then # `sh bootstrap.sh`, where sh is another shell
@@ -102,7 +100,8 @@ TABLE
 # ---- generated: end
 
 # ---- the parts, which a checkout has beside this script and `make dist` and `launch` put here: begin
-parts=$(dirname "$(readlink -f "${BASH_SOURCE[${#BASH_SOURCE[@]}-1]:-.}" 2>/dev/null || echo "$0")")/bootstrap
+parts=${BASH_SOURCE[0]:-/nowhere/-} # nothing that lies where one stands, where the script came through a pipe
+parts=$(dirname "$(readlink -f "$parts" 2>/dev/null || echo "$parts")")/bootstrap
 for name in shell distros/detect packages/client packages/apt packages/dnf packages/pacman packages/zypper; do
     # shellcheck source=/dev/null
     . "$parts/$name.sh" 2>/dev/null || { echo "bootstrap.sh: its parts are missing: run it from a checkout, or serve what \`make dist URL=https://...\` makes" >&2; exit 2; }
@@ -256,8 +255,7 @@ find_python() { # COMMAND...
     return 1
 }
 
-# give_up CODE MESSAGE REMEDY: the client's way out.
-give_up() { die "$1" "$2; $3"; }
+give_up() { die "$1" "$2; $3"; } # CODE MESSAGE REMEDY: the client's way out
 
 # met NEED: whether a need of bootstrap/distros/requirements.py is met without a package.
 met() {

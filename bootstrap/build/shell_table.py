@@ -29,8 +29,8 @@ def render(known: dict[str, Distro]) -> str:
 
     Columns: os-release IDs, VARIANT_IDs, a derivative's marks as `mark=version`, release, `default` or nothing,
     manager, Pythons as `command=package,package`, the Python that uv brings else as `version=package`, required
-    packages, optional ones as `need=package,package/else`, what registers more repositories, why it is refused, title. Distros that ask for a variant
-    come first: they are special cases.
+    packages, optional ones as `need=package,package/else`, what registers more repositories, why it is refused, title.
+    Distros that ask for a variant come first: they are special cases.
     """
     ordered = sorted(known.values(), key=lambda distro: (not distro.identify.variant, distro.name))
     rows = [_row(distro, release) for distro in ordered for release in distro.releases.values()]

@@ -1,4 +1,4 @@
-"""What differs between distros: data in `distros/*.yml`, read by `load`, in the terms of `schema` and `requirements`."""
+"""What differs between distros: data in `distros/*.yml`, read by `load`; what it may say is in `schema`."""
 
 from bootstrap.distros.load import find, load_all, match, name_of
 

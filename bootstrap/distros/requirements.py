@@ -21,8 +21,8 @@ class Requirement:
     """One purpose.
 
     `commands`: it is met where all of them are there; `has`: where `Facts.has` lists that word. `required`: the stack
-    cannot work without. `consequence`: what is missing otherwise, as a sentence. `when`: `always`, `gpu` (a GPU is to be
-    used) or `asked` (only where the caller asks for it). `substitute`: what to install where this cannot be had.
+    cannot work without. `consequence`: what is missing otherwise, as a sentence. `when`: `always`, `gpu` (a GPU is to
+    be used) or `asked` (only where the caller asks for it). `substitute`: what to install where this cannot be had.
     """
 
     consequence: str

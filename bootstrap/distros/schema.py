@@ -1,4 +1,4 @@
-"""What is known of a distro, and what its file may say: the models behind `bootstrap.distros.load`, each with its checks."""
+"""What is known of a distro, and what its file may say: the models behind `load`, each with its checks."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ readonly LOCK_SECONDS=${CHARRNN_WAIT_SECONDS:-600}       # first-boot updates ho
 readonly REPOSITORY_SECONDS=${CHARRNN_WAIT_SECONDS:-300} # a cloud's own repositories may need minutes to appear
 readonly SOME_ANSWER_SECONDS=60      # where some repositories answer, the others may never have had the package
 readonly COMMAND_SECONDS=1800        # no single command of a package manager may take longer
+# The line that names the repository which does not answer, where a later one is the last.
+readonly TELLING='Failed to fetch|Could not resolve|[Cc]url.* error|Cannot (download|retrieve|prepare)|Valid metadata not found'
 readonly ATTEMPTS=3                  # of what fails for a reason that may pass
 PHASE=install/packages PRINT='' ANSWER='' WHY='' SAID='' NAMED='' PARTIAL='' DEADLINE='' REGISTERED='' COUNTING=''
 NEEDED=() WISHED=() INSTALLED=()
@@ -115,7 +117,8 @@ run_manager() {
     size=$(log_size)
     managed "$@" || code=$?
     text=$(log_from "$size" | sed $'s/\033\\[[0-9;]*m//g')
-    WHY=$(diagnose "$1" "$code" "$text") SAID=$(what_went_wrong "$size") NAMED=''
+    WHY=$(diagnose "$1" "$code" "$text") NAMED=''
+    SAID=$([ "$1" = refresh ] && grep -E -m 1 "$TELLING" <<<"$text" || what_went_wrong "$size")
     [ "$WHY" != missing ] || NAMED=$(managed missing <<<"$text" | paste -sd ' ')
     [ "$1" != refresh ] || PARTIAL=$([ "$WHY" = ok ] || echo yes)
 }
@@ -267,6 +270,10 @@ install_all() {
         INSTALLED+=("${NEEDED[@]}")
     fi
     WISHED=()
+    if [ ${#NEEDED[@]} -eq 0 ] && [ ${#wished[@]} -eq 1 ]; then # tried a moment ago
+        if [[ ${wished[0]} != */* ]]; then do_without "${wished[0]}"; return; fi
+        wished=("${wished[0]#*/}")
+    fi
     for group in ${wished[@]+"${wished[@]}"}; do install_group "$group" || return 1; done
 }
 
