@@ -178,10 +178,10 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def minimum_n(comparisons: int = 1, level: float = ALPHA) -> int:
+def minimum_n(comparisons: int = 1) -> int:
     """Return the smallest n at which n against n can be significant, with so many comparisons."""
     n = 1
-    while minimum_attainable_p(n, n) * comparisons > level:
+    while minimum_attainable_p(n, n) * comparisons > ALPHA:
         n += 1
     return n
 
