@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SHELL_SCRIPTS := bootstrap.sh .ci/run $(wildcard tests/*.sh tests/*/*.sh benchmarks/*.sh)
+SHELL_SCRIPTS := bootstrap.sh $(wildcard bootstrap/*.sh bootstrap/*/*.sh) .ci/run $(wildcard tests/*.sh tests/*/*.sh benchmarks/*.sh)
 
-.PHONY: help test lint soak dist docs pins clean
+.PHONY: help test lint soak dist docs picture pins clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,9 @@ docs: $(VENV)/.complete ## Write the generated parts of the documentation and of
 	mv $(VENV)/flags.part docs/flags.md
 	$(BIN)/python -m bootstrap.build.reference --write
 	$(BIN)/python -m tests.lab.matrix --write
+
+picture: $(VENV)/.complete ## Draw the README's picture of the report page (needs chromium)
+	$(BIN)/python -m tests.report.picture docs/images/report.png
 
 pins: $(VENV)/.complete ## Pin anew what hosts get
 	{ echo "# Written by \`make pins\` from requirements.in: everything that a host gets, torch apart."; \

@@ -7,6 +7,7 @@
 # It installs what Python needs, finds a Python, lets it make the virtual environment (bootstrap/install/first_stage.py)
 # and hands over to `charrnn-bootstrap install`. All of it is in functions and runs on the last line, so that half a
 # download does nothing.
+# shellcheck disable=SC2034,SC2329  # what only the parts use
 
 if [ -z "${BASH_VERSION:-}" ]; then # `sh bootstrap.sh`, where sh is another shell
     [ ! -f "$0" ] || exec bash "$0" "$@"
@@ -27,14 +28,6 @@ SOURCE_SHA256=''
 
 readonly OLDEST_GLIBC=2.28           # torch's wheels are manylinux_2_28
 readonly FREE_KIB=2929688            # 3 GB: the environment is 0.9 GB, its downloads as much again, and some air
-readonly LOCK_SECONDS=${CHARRNN_WAIT_SECONDS:-600}       # first-boot updates hold a package manager's lock for minutes
-readonly REPOSITORY_SECONDS=${CHARRNN_WAIT_SECONDS:-300} # a cloud's own repositories may need minutes to appear
-# zypper, unlike the others, waits for ever for a mirror that takes its question and says nothing.
-readonly REFRESH_SECONDS=$((REPOSITORY_SECONDS > 15 ? 2 * REPOSITORY_SECONDS : 30))
-readonly COMMAND_SECONDS=1800        # no single command of a package manager may take longer
-readonly APT_NET=(-o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
-readonly DNF_OPTIONS=(--setopt=exit_on_lock=True --setopt=retries=3 --setopt=timeout=20)
-
 usage() {
     cat <<'USAGE'
 Usage: bootstrap.sh [OPTIONS]
@@ -67,128 +60,58 @@ readonly LOGIN='^(PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|COLUMNS|LINES|TMPD
 readonly SETTINGS='^(CHARRNN_.*|PIP_(CONFIG_FILE|INDEX_URL|PYPI_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TRUSTED_HOST|CERT|CLIENT_CERT|PROXY|TIMEOUT|DEFAULT_TIMEOUT|RETRIES|KEYRING_PROVIDER|USE_FEATURE|USE_DEPRECATED)|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_.*_(USERNAME|PASSWORD)|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR|OFFLINE|NATIVE_TLS|SYSTEM_CERTS|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|CONCURRENT_DOWNLOADS|PYTHON_INSTALL_MIRROR|PYTHON_DOWNLOADS_JSON_URL)|(http|https|ftp|all|no)_proxy|(HTTP|HTTPS|FTP|ALL|NO)_PROXY|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC|APT_CONFIG|DNF[0-9]|DNF_VAR_.*|YUM[0-9]|CC|NO_COLOR|TZ)$'
 distro_table() {
     cat <<'TABLE'
-fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc ostree||rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
-sles opensuse-leap opensuse-tumbleweed|transactional||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
-almalinux|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
-almalinux|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
-almalinux|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||AlmaLinux
-amzn|||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
-amzn|||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Amazon Linux
-centos|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc||CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
-centos|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
-centos|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||CentOS Stream
-debian||stretch=9 buster=10 bullseye=11 bookworm=12 trixie=13 forky=14 debian10=10 debian11=11 debian12=12 debian13=13 debian14=14|12||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
-debian||stretch=9 buster=10 bullseye=11 bookworm=12 trixie=13 forky=14 debian10=10 debian11=11 debian12=12 debian13=13 debian14=14|13|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Debian
-fedora||f39=39 f40=40 f41=41 f42=42 f43=43 f44=44|42||dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
-fedora||f39=39 f40=40 f41=41 f42=42 f43=43 f44=44|43|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Fedora Linux
-opensuse-leap|||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
-opensuse-leap|||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
-opensuse-leap|||16|default|zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Leap
-ol|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
-ol|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
-ol|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Oracle Linux
-rhel||el7=7 el8=8 el9=9 el10=10|8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
-rhel||el7=7 el8=8 el9=9 el10=10|9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
-rhel||el7=7 el8=8 el9=9 el10=10|10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Red Hat Enterprise Linux
-rocky|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
-rocky|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
-rocky|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl tmux git gcc|||Rocky Linux
-sles sles_sap|||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap|||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap|||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
-sles sles_sap|||16||zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||SUSE Linux Enterprise Server
-sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa|||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
-opensuse-tumbleweed|||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl tmux git-core gcc glibc-devel|||openSUSE Tumbleweed
-ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|22.04||apt|python3.11=python3.11,python3.11-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
-ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|24.04|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
-ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|26.04||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl tmux git gcc libc6-dev|||Ubuntu
+fedora rhel centos|coreos silverblue kinoite iot sericea onyx bootc ostree||rolling|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux/screen git=git compiler=gcc||its root file system is an image that rpm-ostree changes with a reboot. Use Fedora Server or Cloud|Fedora with an image as its root
+sles opensuse-leap opensuse-tumbleweed|transactional||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE with a transactional root
+almalinux|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||AlmaLinux
+almalinux|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||AlmaLinux
+almalinux|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||AlmaLinux
+amzn|||2||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux/screen git=git compiler=gcc||its glibc is 2.26 and torch needs 2.28 or newer; its support ended on 2026-06-30. Use Amazon Linux 2023|Amazon Linux
+amzn|||2023|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux/screen git=git compiler=gcc|||Amazon Linux
+centos|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc||CentOS Linux 8 and Stream 8 have ended and their repositories are gone. Use release 9 or newer|CentOS Stream
+centos|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||CentOS Stream
+centos|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||CentOS Stream
+debian||stretch=9 buster=10 bullseye=11 bookworm=12 trixie=13 forky=14 debian10=10 debian11=11 debian12=12 debian13=13 debian14=14|12||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl=curl tmux=tmux/screen git=git compiler=gcc,libc6-dev|||Debian
+debian||stretch=9 buster=10 bullseye=11 bookworm=12 trixie=13 forky=14 debian10=10 debian11=11 debian12=12 debian13=13 debian14=14|13|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl=curl tmux=tmux/screen git=git compiler=gcc,libc6-dev|||Debian
+fedora||f39=39 f40=40 f41=41 f42=42 f43=43 f44=44|42||dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux/screen git=git compiler=gcc|||Fedora Linux
+fedora||f39=39 f40=40 f41=41 f42=42 f43=43 f44=44|43|default|dnf|python3=python3,python3-pip python3.12=python3.12|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux/screen git=git compiler=gcc|||Fedora Linux
+opensuse-leap|||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|||openSUSE Leap
+opensuse-leap|||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|||openSUSE Leap
+opensuse-leap|||16|default|zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|||openSUSE Leap
+ol|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Oracle Linux
+ol|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Oracle Linux
+ol|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Oracle Linux
+rhel||el7=7 el8=8 el9=9 el10=10|8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Red Hat Enterprise Linux
+rhel||el7=7 el8=8 el9=9 el10=10|9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Red Hat Enterprise Linux
+rhel||el7=7 el8=8 el9=9 el10=10|10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Red Hat Enterprise Linux
+rocky|||8||dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Rocky Linux
+rocky|||9|default|dnf|python3.12=python3.12,python3.12-pip python3.11=python3.11,python3.11-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Rocky Linux
+rocky|||10||dnf|python3=python3,python3-pip|3.12=python3-pip|ca-certificates libstdc++|curl=curl tmux=tmux git=git compiler=gcc|||Rocky Linux
+sles sles_sap|||15||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap|||15.6||zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap|||15.7|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}||SUSE Linux Enterprise Server
+sles sles_sap|||16||zypper|python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|||SUSE Linux Enterprise Server
+sl-micro sle-micro suse-microos opensuse-microos opensuse-leap-micro opensuse-aeon opensuse-kalpa|||rolling|default|zypper|python3.11=python311,python311-pip python3.13=python313,python313-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|SUSEConnect -p sle-module-python3/{version}/{arch}|its root file system is read-only and changes with a reboot (transactional-update). Use SLES, Leap or Tumbleweed|SUSE Linux Micro, openSUSE MicroOS, Aeon, Kalpa
+opensuse-tumbleweed|||rolling|default|zypper|python3.13=python313,python313-pip python3.14=python314,python314-pip|3.12=python3-pip|ca-certificates-mozilla libstdc++6|curl=curl tmux=tmux/screen git=git-core compiler=gcc,glibc-devel|||openSUSE Tumbleweed
+ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|22.04||apt|python3.11=python3.11,python3.11-venv|3.12=python3-pip|ca-certificates libstdc++6|curl=curl tmux=tmux/screen git=git compiler=gcc,libc6-dev|||Ubuntu
+ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|24.04|default|apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl=curl tmux=tmux/screen git=git compiler=gcc,libc6-dev|||Ubuntu
+ubuntu||xenial=16.04 bionic=18.04 focal=20.04 groovy=20.10 hirsute=21.04 impish=21.10 jammy=22.04 kinetic=22.10 lunar=23.04 mantic=23.10 noble=24.04 oracular=24.10 plucky=25.04 questing=25.10 resolute=26.04|26.04||apt|python3=python3,python3-venv|3.12=python3-pip|ca-certificates libstdc++6|curl=curl tmux=tmux/screen git=git compiler=gcc,libc6-dev|||Ubuntu
 TABLE
 }
-# said CAUSE: the words by which package managers tell it
-said() {
-    case $1 in
-        disk) echo 'No space left on device|needs [0-9]+ *[KMG]i?B more space|don.t have enough free space|more space needed on' ;;
-        rights) echo 'are you root\?|superuser privileges|Root privileges are required|must be root' ;;
-        locked) echo 'Could not get lock|Unable to acquire the dpkg frontend lock|Unable to lock (the administration )?directory|already locked by|System management is locked|another copy is running|existing lock .*: another|[Ff]ailed to obtain .*lock' ;;
-        interrupted) echo 'dpkg was interrupted' ;;
-        repositories) echo 'There are no enabled repo|No repositories defined|without at least one repository' ;;
-        missing) echo 'Unable to locate package|has no installation candidate|No match for argument|Unable to find a match|No provider of .* found|not found in package names|Couldn.t find any package by|No package .* available' ;;
-        network) echo 'Failed to download metadata|Cannot download repomd|Cannot prepare internal mirrorlist|Cannot retrieve metalink|Failed to fetch|Unable to fetch some archives|repositories have not been refreshed|Valid metadata not found|Error downloading packages|Librepo error|Curl error|Download \(curl\) error|File .* not found on medium|Timeout exceeded when accessing|Temporary failure resolving|Could not resolve host|Connection (timed out|refused)' ;;
-        conflict) echo 'conflicts with|conflicting requests|nothing provides|unmet dependencies|Problem: ' ;;
-    esac
-}
 # ---- generated: end
+
+# ---- the parts, which a checkout has beside this script and `make dist` and `launch` put here: begin
+parts=${BASH_SOURCE[0]:-/nowhere/-} # nothing that lies where one stands, where the script came through a pipe
+parts=$(dirname "$(readlink -f "$parts" 2>/dev/null || echo "$parts")")/bootstrap
+for name in shell distros/detect packages/client packages/apt packages/dnf packages/pacman packages/zypper; do
+    # shellcheck source=/dev/null
+    . "$parts/$name.sh" 2>/dev/null || { echo "bootstrap.sh: its parts are missing: run it from a checkout, or serve what \`make dist URL=https://...\` makes" >&2; exit 2; }
+done
+# ---- the parts: end
 
 version() {
     local here
     here=$(script_folder) && sed -n 's/^__version__ = "\(.*\)"$/charrnn-bootstrap \1/p' "$here/bootstrap/__init__.py" 2>/dev/null | grep . ||
         echo "charrnn-bootstrap, from ${SOURCE_URL:-no URL: this script is not stamped}"
-}
-
-# ---- telling
-
-plain() { sed -E 's#://[^/[:space:]]*@#://#g' <<<"$*"; } # without the passwords that URLs may hold
-say() { printf '%s\n' "$*"; [ -z "$LOG" ] || printf '%s\n' "$*" >>"$LOG"; }
-warn() { say "bootstrap.sh: warning: $*" >&2; }
-note() { [ -z "$LOG" ] || printf '%s\n' "$*" >>"$LOG"; }
-
-# die CODE MESSAGE: the codes are those of bootstrap/errors.py.
-die() {
-    local code=$1; shift
-    say "bootstrap.sh: $*" >&2
-    exit "$code"
-}
-
-now() { local up rest; read -r up rest </proc/uptime; printf '%s' "$up"; }
-wall() { date -u +%Y-%m-%dT%H:%M:%S.%3NZ; }
-
-# since SECONDS: the time passed since, to a tenth.
-since() {
-    local hundredths=$(( $(now | tr -d .) - ${1/./} ))
-    printf '%d.%d' $((hundredths / 100)) $((hundredths % 100 / 10))
-}
-
-event() { # AT WALL EVENT PHASE KEY VALUE
-    [ -z "$EVENTS" ] || printf '{"at": %s, "boot": "%s", "wall": "%s", "event": "%s", "phase": "%s", "%s": "%s"}\n' \
-        "$1" "$BOOT" "$2" "$3" "$4" "$5" "$6" >>"$EVENTS"
-}
-
-open_phase() { # PHASE CATEGORY
-    OPEN="$1 $OPEN"
-    event "$(now)" "$(wall)" start "$1" category "$2"
-}
-
-close_phase() { # STATUS
-    local phase=${OPEN%% *}
-    OPEN=${OPEN#* }
-    event "$(now)" "$(wall)" end "$phase" status "$1"
-}
-
-row() { say "$(printf '  %-14s %7s s  %s' "$1" "$2" "$3")"; } # NAME SECONDS TEXT, as the later phases print theirs
-
-# ---- doing
-
-have() { command -v "$1" >/dev/null 2>&1; }
-
-# logged SECONDS COMMAND...: with its output in the log, nothing on its standard input, and the lock not inherited.
-# In the background, so that a signal to this script ends it at once.
-logged() {
-    local limit=$1 code; shift
-    note "\$ $(plain "$*")"
-    timeout -k 10 "$limit" "$@" </dev/null >>"${LOG:-/dev/null}" 2>&1 9>&- &
-    CHILD=$!
-    wait "$CHILD"; code=$?
-    CHILD=''
-    [ "$code" -ne 124 ] || note "not done after $limit s"
-    return "$code"
-}
-
-log_size() { wc -c <"$LOG"; }
-log_from() { tail -c "+$(($1 + 1))" "$LOG"; } # what was written to the log since its size was $1
-# what_went_wrong SIZE: the line of the log since then that says most.
-what_went_wrong() {
-    local text; text=$(log_from "$1")
-    { grep -E '^(E:|Error|error|ERROR|Err:|curl:|No match|Problem:|W: Failed)' <<<"$text" || grep -v '^\$ ' <<<"$text" | grep .; } | tail -n 1
 }
 
 # shellcheck disable=SC2317,SC2329  # called by the traps
@@ -275,169 +198,6 @@ take_lock() {
 
 # ---- the system
 
-# os_release KEY: its value, read as bootstrap/system/os_release.py reads it. The file is data: the shell never runs it.
-os_release() {
-    local file=/etc/os-release line value=''
-    local double='^"(([^"\\]|\\.)*)' single="^'([^']*)"
-    [ -r "$file" ] || file=/usr/lib/os-release
-    [ -r "$file" ] || return 0
-    while IFS= read -r line || [ -n "$line" ]; do
-        line=${line#"${line%%[![:space:]]*}"}
-        [[ $line == "$1="* ]] || continue
-        value=${line#*=}
-        value=${value%"${value##*[![:space:]]}"} # a carriage return, too
-        # shellcheck disable=SC2001  # ${//} cannot keep what it found
-        if [[ $value =~ $double ]]; then value=$(sed 's/\\\(["$`\\]\)/\1/g' <<<"${BASH_REMATCH[1]}")
-        elif [[ $value =~ $single ]]; then value=${BASH_REMATCH[1]}
-        fi
-    done <"$file"
-    printf '%s' "$value"
-}
-
-# What the system calls itself.
-pretty_name() {
-    local name
-    for name in "$(os_release PRETTY_NAME)" "$(os_release NAME)" Linux; do [ -z "$name" ] || { printf '%s' "$name"; return; }; done
-}
-
-# Prints what may tell the release that a derivative is built on, most certain first, a word a line.
-base_marks() {
-    local version platform
-    version=$(os_release DEBIAN_VERSION_FULL)
-    [ -n "$version" ] || version=$(head -n 1 /etc/debian_version 2>/dev/null)
-    platform=$(os_release PLATFORM_ID)
-    printf '%s\n' "$(os_release UBUNTU_CODENAME)" "$(os_release DEBIAN_CODENAME)" "$(os_release VERSION_CODENAME)" "${platform#platform:}"
-    [[ ! $version =~ ^[0-9]+ ]] || echo "debian${BASH_REMATCH[0]}"
-}
-
-# older A B: whether version A is older than version B.
-older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
-
-# Sets DISTRO RELEASE MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE for this machine, and TAKEN_FOR, the
-# words for it, by the rules of bootstrap/distros.py: the distro by ID, then by ID_LIKE; its release by VERSION_ID or, a
-# derivative's, by the marks of its base. What nothing tells is a guess. Fails on an unknown distro.
-find_distro() {
-    local word words told='' version
-    version=$(os_release VERSION_ID)
-    word=$(os_release ID)
-    if rows_of "${word,,}"; then
-        fitting_row "$version" >/dev/null || version=$(told_version | grep . || echo "$version")
-        find_release "$version" ID
-        return
-    fi
-    words=$(os_release ID_LIKE)
-    read -r -a words <<<"${words,,}"
-    for word in ${words[@]+"${words[@]}"}; do # the one that something tells the release of
-        rows_of "$word" || continue
-        told=$(told_version)
-        [ -n "$told" ] || rolling_row >/dev/null || continue
-        find_release "$told" ID_LIKE
-        return
-    done
-    for word in ${words[@]+"${words[@]}"}; do ! rows_of "$word" || { find_release '' ID_LIKE; return; }; done
-    return 1
-}
-
-# Sets ROWS to the table's rows of the distro that goes by a word; one of this machine's very variant comes first.
-rows_of() { # WORD
-    local id variants rest group=''
-    ROWS=()
-    [ -n "$1" ] || return 1
-    while IFS='|' read -r id variants rest; do
-        [[ " $id " == *" $1 "* ]] || continue
-        [ -z "$variants" ] || is_variant "$variants" || continue
-        [ "${group:=$id|$variants}" = "$id|$variants" ] || continue
-        ROWS+=("$rest")
-    done < <(distro_table)
-    [ ${#ROWS[@]} -gt 0 ]
-}
-
-is_variant() { # VARIANTS: whether this machine is one of them; `ostree` is one whose root is an image that ostree made
-    local word ostree
-    ostree=$(os_release OSTREE_VERSION)
-    for word in "$(os_release VARIANT_ID)" ${ostree:+ostree}; do
-        [ -z "$word" ] || [[ " $1 " != *" ${word,,} "* ]] || return 0
-    done
-    return 1
-}
-
-# The version of ROWS' distro that this machine says it is built on; nothing where it does not say.
-told_version() {
-    local mark
-    while read -r mark; do
-        [ -n "$mark" ] && [[ " ${ROWS[0]%%|*} " =~ " $mark="([^ ]+)" " ]] && echo "${BASH_REMATCH[1]}" && return
-    done < <(base_marks)
-}
-
-fitting_row() { # VERSION: the row of the longest release that it is or begins with
-    local row release best='' length=0
-    for row in "${ROWS[@]}"; do
-        IFS='|' read -r _ release _ <<<"$row"
-        [[ "$1" == "$release" || "$1" == "$release".* ]] && [ ${#release} -ge "$length" ] && best=$row length=${#release}
-    done
-    [ -n "$best" ] && echo "$best"
-}
-
-rolling_row() {
-    local row
-    for row in "${ROWS[@]}"; do [[ $row != *"|rolling|"* ]] || { echo "$row"; return; }; done
-    return 1
-}
-
-# The row that is taken where nothing tells: the nearest older one, else the default one. A codename that is not the
-# distro's is a derivative's, whose version says nothing; without one, a version older than all rows is refused.
-guessed_row() { # VERSION
-    local row marks release default nearest='' fallback='' codename
-    codename=$(os_release VERSION_CODENAME)
-    for row in "${ROWS[@]}"; do # oldest first
-        IFS='|' read -r marks release default _ <<<"$row"
-        [ -z "$default" ] || fallback=$row
-        [[ "$1" != [0-9]* ]] || older "$1" "$release" || nearest=$row
-    done
-    if [[ "$1" == [0-9]* ]] && [ -z "$nearest" ]; then
-        [ -n "$codename" ] && [ -n "$marks" ] && [[ " $marks" != *" $codename="* ]] || return 1
-    fi
-    echo "${nearest:-$fallback}"
-}
-
-find_release() { # VERSION ID|ID_LIKE
-    local row pretty title
-    pretty=$(pretty_name)
-    DISTRO=${ROWS[0]##*|} GUESS=''
-    row=$(fitting_row "$1" || rolling_row) || { GUESS=yes; row=$(guessed_row "$1"); } || return 1
-    IFS='|' read -r _ RELEASE _ MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE title <<<"$row"
-    [ -z "$GUESS" ] && [ "$2" = ID ] || REGISTRATION=''
-    if [ -n "$GUESS" ]; then TAKEN_FOR="$pretty is taken for $title $RELEASE, which is a guess"
-    elif [ "$2" = ID ]; then TAKEN_FOR="This is $title $RELEASE"
-    else TAKEN_FOR="$pretty is built on $title $RELEASE"
-    fi
-}
-
-# The command of the distro's package manager; fails where it is missing.
-manager_command() {
-    case $MANAGER in
-        apt) have apt-get && echo apt-get ;;
-        dnf) if have dnf; then echo dnf; else have yum && echo yum; fi ;;
-        zypper) have zypper && echo zypper ;;
-    esac
-}
-
-# The packages to install by hand: this distro's, or on an unknown one, every known distro's.
-list_packages() {
-    local id variants marks release default manager pythons required optional refuse title
-    if [ -n "$MANAGER" ]; then
-        ! have curl || OPTIONAL=${OPTIONAL#curl } # from curl-minimal, perhaps, which the package curl conflicts with
-        say "Packages of $DISTRO $RELEASE ($MANAGER):"
-        say "  required: $REQUIRED, and one of: $(sed 's/[^ =]*=//g; s/,/ + /g; s/ \([^+ ]\)/; \1/g; s/+; /+ /g' <<<"$PYTHONS")"
-        say "  optional: $OPTIONAL"
-        return
-    fi
-    say "Packages, under the names of the known distros:"
-    while IFS='|' read -r id variants marks release default manager pythons _ required optional _ refuse title; do
-        [ -z "$default" ] || [ -n "$refuse" ] || say "  $title $release ($manager): required: $required $(sed 's/[^ =]*=//; s/ .*//; s/,/ /g' <<<"$pythons"); optional: $optional"
-    done < <(distro_table)
-}
-
 unsupported() { # WHY
     say "bootstrap.sh: $1" >&2
     say "For a report: $(pretty_name) (ID=$(os_release ID) ID_LIKE=$(os_release ID_LIKE) VERSION_ID=$(os_release VERSION_ID) VARIANT_ID=$(os_release VARIANT_ID)), $(uname -sr), $(uname -m), libc: $(libc), package managers: $(for name in apt-get dnf yum zypper apk pacman emerge nix xbps-install; do ! have "$name" || printf '%s ' "$name"; done)" >&2
@@ -477,13 +237,6 @@ preflight() {
 
 # ---- packages
 
-installed() {
-    case $MANAGER in
-        apt) [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
-        *) rpm -q --quiet "$1" 2>/dev/null ;;
-    esac
-}
-
 # usable_python COMMAND: prints its path when it can make an environment that every user can run.
 usable_python() {
     PATH=/usr/local/bin:/usr/bin:/bin command -v "$1" >/dev/null 2>&1 || return 1
@@ -502,251 +255,21 @@ find_python() { # COMMAND...
     return 1
 }
 
-# Whether this runs out of cloud-init's user data: waiting for cloud-init would then never end.
-under_cloud_init() {
-    local pid=$$
-    while [ "${pid:-0}" -gt 1 ]; do
-        ! tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q cloud-init || return 0
-        pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null)
-    done
-    return 1
-}
+give_up() { die "$1" "$2; $3"; } # CODE MESSAGE REMEDY: the client's way out
 
-# A cloud's first boot sets repositories up and takes the package manager's lock: packages wait for its end.
-first_boot() {
-    local start code=0
-    start=$(now)
-    [ -d /run/systemd/system ] || return 0
-    if have cloud-init && ! under_cloud_init; then
-        open_phase install/first-boot wait
-        logged "$LOCK_SECONDS" cloud-init status --wait || code=$?
-        case $code in # 2: it is done, with errors that it could live with
-            0 | 2) close_phase ok ;;
-            *) close_phase failed; warn "cloud-init did not end well (exit code $code); going on" ;;
-        esac
-    fi
-    if have registercloudguest; then # SUSE has no repositories until its guest is registered
-        open_phase install/first-boot wait
-        while [ "$(systemctl is-active guestregister.service 2>/dev/null)" = activating ] && [ $(($(now | cut -d. -f1) - ${start%.*})) -lt "$LOCK_SECONDS" ]; do
-            logged 10 sleep 2
-        done
-        [ -n "$(find /etc/zypp/repos.d /etc/zypp/services.d -type f 2>/dev/null)" ] || logged "$LOCK_SECONDS" registercloudguest --force-new || code=$?
-        close_phase ok
-    fi
-}
-
-# manager refresh | install PACKAGE...: without questions, and without waiting for locks: that is `attempt`'s.
-manager() {
-    case $MANAGER-$1 in
-        apt-refresh) logged "$COMMAND_SECONDS" apt-get -q "${APT_NET[@]}" -o Acquire::Languages=none update ;;
-        apt-install)
-            if [ -n "$(dpkg --audit 2>/dev/null; ls /var/lib/dpkg/updates 2>/dev/null)" ]; then # an earlier run was cut off
-                logged "$COMMAND_SECONDS" env DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a
-            fi
-            logged "$COMMAND_SECONDS" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -y --no-install-recommends \
-                "${APT_NET[@]}" -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 install "${@:2}" ;;
-        dnf-refresh) logged "$COMMAND_SECONDS" "$COMMAND" -y "${DNF_OPTIONS[@]}" makecache ;;
-        dnf-install) logged "$COMMAND_SECONDS" "$COMMAND" -y "${DNF_OPTIONS[@]}" --setopt=install_weak_deps=False install "${@:2}" ;;
-        zypper-refresh) logged "$REFRESH_SECONDS" zypper --non-interactive refresh ;;
-        zypper-install) logged "$COMMAND_SECONDS" zypper --non-interactive install --no-recommends --auto-agree-with-licenses "${@:2}" ;;
+# met NEED: whether a need of bootstrap/distros/requirements.py is met without a package.
+met() {
+    case $1 in
+        compiler) { have gcc || have cc || have clang; } && [ -f /usr/include/stdio.h ] ;;
+        tmux) have tmux || have screen ;;
+        *) have "$1" ;;
     esac
 }
 
-# judge refresh|install CODE SIZE: prints what the end of the manager's command means: ok, some (it is done, but a
-# repository did not answer), or why it failed. The words are those of bootstrap/packages/meanings.py.
-judge() {
-    local text word
-    text=$(log_from "$3")
-    case $MANAGER-$1-$2 in
-        zypper-refresh-124) echo network; return ;;
-        *-124) echo time; return ;;
-        *-137) echo killed; return ;;
-        dnf-*-200 | zypper-*-7) echo locked; return ;;
-        zypper-*-0 | zypper-*-102 | zypper-*-103 | zypper-install-107) echo ok; return ;;
-        zypper-install-106) echo some; return ;;
-        zypper-*-6) echo repositories; return ;;
-        zypper-refresh-4) grep -q '^Some of the repositories have not been refreshed' <<<"$text" && { echo some; return; } ;;
-        apt-refresh-100) # one repository without a Release file, or unsigned: the others were read
-            if grep -Eq '^(Get|Hit):[0-9]' <<<"$text" && grep -Eq '^E: The repository .* (ha(s|ve) a Release file|is not signed)' <<<"$text" &&
-                ! grep -Eq "$(said disk)|$(said rights)|$(said locked)" <<<"$text"; then echo some; return; fi ;;
-        apt-refresh-0)
-            if grep -Eq '^(Get|Hit):[0-9]' <<<"$text"; then
-                if grep -Eq '^Err:[0-9]|Some index files failed' <<<"$text"; then echo some; else echo ok; fi
-            elif grep -Eq '^(Err|Ign):[0-9]' <<<"$text"; then echo network
-            else echo repositories
-            fi
-            return ;;
-        dnf-refresh-0)
-            if grep -Eq "$(said repositories)" <<<"$text"; then echo repositories
-            elif ! grep -q 'Usable URL not found' <<<"$text"; then echo ok
-            elif grep -q ' 100% |' <<<"$text"; then echo some
-            else echo network # dnf 5 ends with 0 nevertheless
-            fi
-            return ;;
-        *-0) echo ok; return ;;
-    esac
-    for word in disk rights locked repositories missing network conflict; do
-        if grep -Eq "$(said "$word")" <<<"$text"; then echo "$word"; return; fi
-    done
-    echo failed
-}
-
-# attempt refresh | install PACKAGE...: sets WHY to what `judge` said, once no other process holds the lock. A phase of
-# waiting stands beside the phase of working, never inside it.
-attempt() {
-    local size code end=$(($(seconds) + LOCK_SECONDS))
-    while :; do
-        ! lock_holder >/dev/null || wait_for_lock "$end"
-        size=$(log_size)
-        if [ "$1" = refresh ]; then open_phase install/packages/refresh network; else open_phase install/packages/install mixed; fi
-        manager "$@" && code=0 || code=$?
-        WHY=$(judge "$1" "$code" "$size")
-        SAID=$(what_went_wrong "$size")
-        case $WHY in ok | some) close_phase ok ;; locked) close_phase skipped ;; *) close_phase failed ;; esac
-        [ "$WHY" = locked ] || return 0
-        wait_for_lock "$end" unseen
-    done
-}
-
-seconds() { local up; up=$(now); printf '%s' "${up%.*}"; }
-
-# lock_holder: prints who holds the manager's lock; fails where nobody is seen to. dnf 4 and zypper write their pid
-# into a file; apt and dpkg lock files, which only the kernel can tell, and Perl is essential where they are.
-lock_holder() {
-    local file pid
-    if [ "$MANAGER" = apt ]; then
-        pid=$(perl -e 'use Fcntl; for (@ARGV) {
-            open(my $file, "<", $_) or next;
-            my $asked = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0);
-            fcntl($file, F_GETLK, $asked) or next;
-            my ($kind, undef, undef, undef, $pid) = unpack("s s x4 q q i", $asked);
-            if ($kind != F_UNLCK) { print $pid; exit }
-        } exit 1' /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock /var/cache/apt/archives/lock 2>/dev/null) || return 1
-        describe "$pid"; return
-    fi
-    for file in /var/cache/dnf/metadata_lock.pid /var/cache/dnf/download_lock.pid /var/lib/dnf/rpmdb_lock.pid /run/zypp.pid; do
-        pid=''
-        [ ! -r "$file" ] || read -r pid <"$file" || true
-        if [ -n "$pid" ] && [ -d "/proc/$pid" ]; then describe "$pid"; return; fi
-    done
-    return 1
-}
-
-describe() { # PID
-    local command=''
-    [ "$1" -le 0 ] || command=$(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | cut -c1-60)
-    if [ -n "$command" ]; then echo "pid $1 (${command% })"; else echo "another process"; fi
-}
-
-# wait_for_lock END [unseen]: until nobody holds the lock; `unseen`: the manager met one, though we may not see by whom.
-wait_for_lock() {
-    local left who
-    open_phase install/packages/lock wait
-    who=$(lock_holder) || who='another process'
-    while :; do
-        left=$(($1 - $(seconds)))
-        if [ "$left" -le 0 ]; then
-            close_phase failed
-            end_countdown
-            die 4 "the package manager's lock is still held by $who after $LOCK_SECONDS s; wait for it to end, or end it, then run this again"
-        fi
-        countdown "$left" "waiting for $who, which holds the package manager's lock"
-        sleep 1
-        who=$(lock_holder) || break
-    done
-    end_countdown
-    close_phase ok
-}
-
-# countdown SECONDS TEXT: on a terminal one line that changes, else a line every ten seconds.
-countdown() {
-    local left
-    left=$(printf '%d:%02d left' $(($1 / 60)) $(($1 % 60)))
-    if [ -t 1 ]; then printf '\r\033[K  %s: %s' "$2" "$left"; COUNTING=yes
-    elif [ -z "$COUNTING" ] || [ $(($1 % 10)) -eq 0 ]; then say "  $2: $left"; COUNTING=yes
-    fi
-}
-end_countdown() { [ -z "$COUNTING" ] || [ ! -t 1 ] || printf '\r\033[K'; COUNTING=''; }
-
-# wait_for_repositories: reads them again, with growing pauses, until they answer; fails when the time is over, which
-# is counted from the first wait on.
-wait_for_repositories() {
-    local pause=2 left next code size text="the repositories do not answer yet"
-    [ "$WHY" != repositories ] || text="no repository is set up yet"
-    [ -n "$PATIENCE" ] || PATIENCE=$(($(seconds) + REPOSITORY_SECONDS))
-    [ $((PATIENCE - $(seconds))) -gt 0 ] || return 1
-    open_phase install/packages/repositories wait
-    if [ "$WHY" = repositories ] && have registercloudguest && [ -z "$REGISTERED" ]; then
-        REGISTERED=yes # once; SUSE's guests get their repositories by it
-        logged "$LOCK_SECONDS" registercloudguest --force-new
-    fi
-    while left=$((PATIENCE - $(seconds))); [ "$left" -gt 0 ]; do
-        next=$(($(seconds) + (pause < left ? pause : left)))
-        while [ "$(seconds)" -lt "$next" ]; do countdown $((PATIENCE - $(seconds))) "$text: trying again"; sleep 1; done
-        pause=$((pause < 30 ? pause * 2 : 30))
-        size=$(log_size)
-        manager refresh && code=0 || code=$?
-        WHY=$(judge refresh "$code" "$size")
-        SAID=$(log_from "$size" | grep -E -m 1 'Failed to fetch|Could not resolve|[Cc]url.* error|Cannot (download|retrieve|prepare)|Valid metadata not found' || what_went_wrong "$size")
-        case $WHY in
-            ok | some) end_countdown; close_phase ok; return 0 ;;
-            disk | rights | killed) break ;;
-        esac
-    done
-    end_countdown
-    close_phase failed
-    return 1
-}
-
-# install_packages PACKAGE...: sets WHY, after waiting for repositories where that is why it failed.
-install_packages() {
-    while :; do
-        attempt install "$@"
-        case $WHY in
-            network | repositories) wait_for_repositories || return 1 ;;
-            missing) [ -n "$UNSURE" ] || return 1; UNSURE=''; wait_for_repositories || return 1 ;;
-            ok | some) return 0 ;;
-            *) return 1 ;;
-        esac
-    done
-}
-
-# Prints the packages of the tools that are wanted and not there, as bootstrap/packages/needs.py has it.
-lacking_tools() {
-    local name
-    for name in $OPTIONAL; do
-        case $name in
-            tmux) ! have tmux && ! have screen ;;
-            gcc | libc6-dev | glibc-devel) ! { { have gcc || have cc || have clang; } && [ -e /usr/include/stdio.h ]; } ;;
-            *) ! have "$name" ;;
-        esac && ! installed "$name" && echo "$name"
-    done
-}
-
-# install_python_and_tools PACKAGE...: one transaction for all that a bare host lacks; where that fails, without the
-# tools, which `charrnn-bootstrap install` then tries one by one. Sets DONE to what was installed.
-install_python_and_tools() {
-    local tools=() name size told
-    read -r -a tools <<<"$(lacking_tools | tr '\n' ' ')"
-    DONE=("$@")
-    if [ ${#tools[@]} -gt 0 ] && [ -z "$APART" ]; then
-        size=$(log_size)
-        attempt install "$@" "${tools[@]}"
-        if [ "$WHY" = ok ] || [ "$WHY" = some ]; then
-            for name in "${tools[@]}"; do ! installed "$name" || DONE+=("$name"); done
-            return 0
-        fi
-        told=$(log_from "$size" | grep -E "$(said missing)")
-        for name in "$@"; do # the next Python may be there, and the tools with it
-            [ "$WHY" != missing ] || [ -n "$UNSURE" ] || ! grep -Fqw -e "$name" <<<"$told" || return 1
-        done
-        APART=yes
-    fi
-    install_packages "$@"
-}
-
+# One refresh and one transaction bring what is required, a Python, and the tools that training is better with. Where
+# Python and what is required are there, the tools are left to `charrnn-bootstrap install`.
 packages() {
-    local start name missing=() candidate choices=()
+    local start name missing=() candidate choices=() wished=()
     start=$(now)
     for name in $REQUIRED; do installed "$name" || missing+=("$name"); done
     for candidate in $PYTHONS; do choices+=("${candidate%%=*}"); done
@@ -756,25 +279,20 @@ packages() {
         row packages "$(since "$start")" "unchanged: what Python needs is there"
         return
     fi
-    COMMAND=$(manager_command) || unsupported "$DISTRO should have $MANAGER, and there is none"
+    for name in $OPTIONAL; do met "${name%%=*}" || wished+=("${name#*=}"); done
+    COMMAND=$(managed command) || unsupported "$DISTRO should have $MANAGER, and there is none"
     first_boot
     start=$(now)
     open_phase install/packages mixed
-    attempt refresh
-    case $WHY in
-        ok) ;;
-        some) UNSURE=yes ;;
-        disk | rights | killed) give_up_on_packages "${missing[@]}" ;;
-        *) wait_for_repositories || give_up_on_packages "${missing[@]}" ;;
-    esac
+    WISHED=(${wished[@]+"${wished[@]}"})
+    read_repositories || give_up_on_packages "${missing[@]}"
     for candidate in ${PYTHON:+-} $PYTHONS; do
-        set --
-        [ "$candidate" = - ] || { IFS=, read -r -a choices <<<"${candidate#*=}"; set -- "${choices[@]}"; }
-        if install_python_and_tools "${missing[@]}" "$@"; then
+        choices=()
+        [ "$candidate" = - ] || IFS=, read -r -a choices <<<"${candidate#*=}"
+        NEEDED=(${missing[@]+"${missing[@]}"} ${choices[@]+"${choices[@]}"})
+        if install_all; then
             [ -n "$PYTHON" ] || find_python "${candidate%%=*}" || continue
-            close_phase ok
-            printf '%s\n' "${DONE[@]}" >>"$PREFIX/state/packages"
-            row packages "$(since "$start")" "${DONE[*]}"
+            packages_are_there "$start"
             return
         fi
         [ "$WHY" = missing ] || [ "$WHY" = conflict ] || break
@@ -782,16 +300,21 @@ packages() {
     managed_python "$start" "${missing[@]}" || give_up_on_packages "${missing[@]}"
 }
 
+packages_are_there() { # START
+    close_phase ok
+    printf '%s\n' "${INSTALLED[@]}" >>"$PREFIX/state/packages"
+    row packages "$(since "$1")" "${INSTALLED[*]}"
+}
+
 # managed_python START PACKAGE...: no package has a Python that will do, so uv brings one, under the prefix. Fails where
 # the want of a Python was not why the packages could not be had.
 managed_python() {
     local start=$1 said=$SAID size folder=$WORK/uv version=${MANAGED%%=*} packages wanted; shift
-    case $WHY in missing | conflict | ok | some) [ -z "$PYTHON" ] || return 1 ;; *) return 1 ;; esac
+    case $WHY in missing | conflict | ok | partial) [ -z "$PYTHON" ] || return 1 ;; *) return 1 ;; esac
     IFS=, read -r -a packages <<<"${MANAGED#*=}"
-    install_packages "$@" "${packages[@]}" || { SAID=$said; return 1; }
-    printf '%s\n' "$@" "${packages[@]}" >>"$PREFIX/state/packages"
-    close_phase ok
-    row packages "$(since "$start")" "$* ${packages[*]}"
+    NEEDED=("$@" "${packages[@]}")
+    install_all || { SAID=$said; return 1; }
+    packages_are_there "$start"
     [ -z "$REGISTRATION" ] || warn "the repositories have no Python that will do; $(registration) registers one that may"
     start=$(now) size=$(log_size)
     open_phase install/managed-python network
@@ -982,7 +505,9 @@ begin() {
     [ -e "$PREFIX/receipt.json" ] || printf '{"status": "unfinished", "prefix": "%s"}\n' "$PREFIX" >"$PREFIX/receipt.json"
     LOG=$PREFIX/log/install-$(date -u +%Y%m%dT%H%M%SZ)-$$.log
     EVENTS=$PREFIX/events.jsonl
+    ANSWER=$PREFIX/state/answer
     : >"$EVENTS"
+    : >"$ANSWER"
     event "$START" "$START_WALL" start install category mixed
     OPEN="install "
     event "$START" "$START_WALL" start install/preflight category disk
@@ -1032,14 +557,14 @@ look() {
     check_source
     if ! find_distro && [ -z "$OMIT" ]; then unsupported "$(pretty_name) is not a system this knows${DISTRO:+: older than any release of $DISTRO that works}"; fi
     preflight
-    if [ -z "$OMIT" ] && ! manager_command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
+    if [ -z "$OMIT" ] && ! managed command >/dev/null; then unsupported "$DISTRO should have $MANAGER, and there is none"; fi
 }
 
 main() {
     plain_environment # before anything of ours has a value
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
-    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' WHY='' SAID='' UNSURE='' PATIENCE='' REGISTERED='' APART='' COUNTING='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
-    DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() DONE=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
     linux_only "$@"
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"

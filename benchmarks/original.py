@@ -3,7 +3,7 @@
     python -m benchmarks.original INPUT.TXT [--seeds 123 124 125] [--iterations 4000] [--size 128] [--cloned]
 
 The original's state between two batches is not a copy but the last step's own output. When that step runs again, the
-state that the first step began with is overwritten, and the way back through the first step takes the new values: for
+state that the first step began with is overwritten, and the backward pass takes the new values there: for
 the gradients of the hidden weights and of the forget gate. An evaluation overwrites it too, and training goes on from
 there. `charrnn train` does not follow this; with --cloned nor does this program.
 
@@ -101,7 +101,7 @@ class Original:
         return [(empty, empty)] * self.layers
 
     def forward(self, x: Any, y: Any, state: State) -> tuple[float, State, list[Any]]:
-        """The mean loss of a batch, the state after it, and what the way back needs of each step."""
+        """The mean loss of a batch, the state after it, and what the backward pass needs of each step."""
         tape: list[Any] = []
         total = 0.0
         state = list(state)

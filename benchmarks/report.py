@@ -81,7 +81,8 @@ def coverage(experiments: int) -> None:
         for n in (3, 5, 10):
             found = 0
             for _ in range(experiments):
-                found += statistics.compare([draw() for _ in range(n)], [draw() for _ in range(n)]) <= statistics.LEVEL
+                a, b = ([draw() for _ in range(n)] for _ in range(2))
+                found += statistics.rank_sum_test(a, b) <= statistics.ALPHA
             print(f"  {name:>12}  n = {n:2}  {found / experiments:.2%}")
 
 

@@ -8,7 +8,7 @@
 
 The plain loop is what one writes in an afternoon: one-hot input, torch.nn.LSTM (or GRU, RNN), torch.nn.Linear,
 cross-entropy, clip_grad_value_, torch.optim.RMSprop; in float32, and under bfloat16 autocast; each with every
-thread count in turn, of which its best counts. Ours is what `charrnn.network.autotune` chooses. All take turns within a
+thread count in turn; its best one counts. Ours is what `charrnn.network.autotune` chooses. All take turns within a
 round, and the best and the median round of each are compared, so that what else the machine does meets all alike.
 A ratio above 1 is in our favour.
 """

@@ -48,8 +48,11 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     import importlib  # noqa: PLC0415 - only where a name is asked for
 
+    from charrnn.network.cpus import wait_briefly  # noqa: PLC0415
+
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    wait_briefly()
     value = getattr(importlib.import_module(f"charrnn.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -12,6 +12,7 @@ import click
 
 from charrnn import console
 from charrnn.errors import CharRNNError, LostError
+from charrnn.network.cpus import wait_briefly
 
 PROGRAM = "charrnn"
 
@@ -107,6 +108,7 @@ OF_THE_TRAINER = ("torch", "numpy", "safetensors", "zstandard")
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs the command line and gives its exit status; `arguments` default to the process's own."""
+    wait_briefly()
     try:
         result = group.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except CharRNNError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bootstrap.build import script
 from bootstrap.phases import CATEGORIES, PHASES
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ Emitted = tuple[str, str]
 
 
 def _of_bash() -> Iterator[Emitted]:
-    yield from re.findall(r"open_phase (install[a-z/-]*) ([a-z]+)", (TOP / "bootstrap.sh").read_text())
-    yield from re.findall(r"event .* start (\S+) category (\w+)", (TOP / "bootstrap.sh").read_text())
+    text = script.whole()
+    yield from re.findall(r"open_phase (install[a-z/-]*) ([a-z]+)", text)
+    yield from re.findall(r"event .* start (\S+) category (\w+)", text)
+    for outer in ("install/packages", "install/tools", "install/driver"):  # where the package-manager client is called
+        found = re.findall(r'"\$PHASE/([a-z]+)"(?: category=| )([a-z]+)', text)
+        yield from ((f"{outer}/{name}", category) for name, category in found)
 
 
 def _calls(path: str, method: str) -> Iterator[tuple[str, str]]:
@@ -39,9 +44,6 @@ def _of_python() -> Iterator[Emitted]:
     yield from _calls("bootstrap/install/first_stage.py", "phase")
     yield from ((f"install/{name}", category) for name, category in _calls("bootstrap/install/execute.py", "_phase"))
     yield from _calls("bootstrap/launch/fleet.py", "begin")
-    for outer in ("install/tools", "install/driver"):  # where install/execute.py runs the package manager
-        yield from ((f"{outer}/{name}", kind) for name, kind in _calls("bootstrap/packages/execute.py", "phase"))
-        yield from ((f"{outer}/refresh", "network"), (f"{outer}/install", "mixed"))
 
 
 def _of_the_trainer() -> Iterator[Emitted]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import __version__, resources
+from bootstrap.build import script
 from bootstrap.errors import BootstrapError, UsageError
 from bootstrap.install.first_stage import source_files
 
@@ -66,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         top = resources.root()
         name, content = archive(top)
         url = f"{options.url.rstrip('/')}/{name}"
-        script = stamp((top / "bootstrap.sh").read_text(), url, hashlib.sha256(content).hexdigest())
+        stamped = stamp(script.whole(), url, hashlib.sha256(content).hexdigest())
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / name).write_bytes(content)
-        (options.output / "bootstrap.sh").write_text(script)
+        (options.output / "bootstrap.sh").write_text(stamped)
         (options.output / "bootstrap.sh").chmod(0o755)
     except BootstrapError as error:
         sys.stderr.write(f"make dist: {error}\n")

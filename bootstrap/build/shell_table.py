@@ -10,28 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import distros, environment, resources
+from bootstrap.distros import requirements
 from bootstrap.errors import UsageError
-from bootstrap.packages import meanings
-from bootstrap.packages import plan as packaging
 from bootstrap.system.facts import Facts
 from bootstrap.system.os_release import OsRelease
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import Distro, Release
+    from bootstrap.distros.schema import Distro, Release
 
 _BEGIN = "# ---- generated from distros/*.yml by `python -m bootstrap.build.shell_table --write`: begin\n"
 _END = "# ---- generated: end\n"
 
 
 def render(known: dict[str, Distro]) -> str:
-    """Return what is known here only: uv's version, which variables are kept, the table, the managers' words.
+    """Return what is known here only: uv's version, which variables are kept, the table.
 
     The shell function that prints the table: one line a release, oldest first within a distro.
 
     Columns: os-release IDs, VARIANT_IDs, a derivative's marks as `mark=version`, release, `default` or nothing,
     manager, Pythons as `command=package,package`, the Python that uv brings else as `version=package`, required
-    packages, optional ones, what registers more repositories, why it is refused, title. Distros that ask for a variant
-    come first: they are special cases.
+    packages, optional ones as `need=package,package/else`, what registers more repositories, why it is refused, title.
+    Distros that ask for a variant come first: they are special cases.
     """
     ordered = sorted(known.values(), key=lambda distro: (not distro.identify.variant, distro.name))
     rows = [_row(distro, release) for distro in ordered for release in distro.releases.values()]
@@ -39,27 +38,18 @@ def render(known: dict[str, Distro]) -> str:
     return (
         f"readonly UV={_uv()}\n"
         f"readonly LOGIN='^({environment.LOGIN})$' # bootstrap/environment.py says why\n"
-        f"readonly SETTINGS='^({environment.SETTINGS})$'\n"
-        + table
-        + "# said CAUSE: the words by which package managers tell it\nsaid() {\n    case $1 in\n"
-        + _said()
-        + "    esac\n}\n"
+        f"readonly SETTINGS='^({environment.SETTINGS})$'\n" + table
     )
-
-
-def _said() -> str:
-    """Return the shell's cases of cause to pattern (grep -E), from what `bootstrap.packages.meanings` knows."""
-    return "".join(f"        {cause}) echo '{'|'.join(words)}' ;;\n" for cause, words in meanings.signs().items())
 
 
 def _uv() -> str:
     """Return the version of uv that hosts get."""
-    pins = (Path(__file__).parent.parent / "install" / "requirements.txt").read_text().splitlines()
+    pins = (Path(__file__).parents[1] / "install" / "requirements.txt").read_text().splitlines()
     return next(pin.removeprefix("uv==") for pin in pins if pin.startswith("uv=="))
 
 
 def _row(distro: Distro, release: Release) -> str:
-    required, optional = packaging.wanted(release, Facts(OsRelease()))  # of a machine that has nothing
+    required, optional = requirements.wanted(release, Facts(OsRelease()))  # of a machine that has nothing
     columns = (
         " ".join(distro.identify.id),
         " ".join(distro.identify.variant),
@@ -69,8 +59,8 @@ def _row(distro: Distro, release: Release) -> str:
         release.manager,
         " ".join(f"{python.command}={','.join(python.packages)}" for python in release.python),
         f"{release.managed_python}={','.join(release.packages['pip'])}",
-        " ".join(name for packages in required for name in packages.names),
-        " ".join(name for packages in optional for name in packages.names),
+        " ".join(required.values()).replace(",", " "),
+        " ".join(f"{need}={group}" for need, group in optional.items()),
         release.registration or "",
         release.refuse or "",
         distro.title,

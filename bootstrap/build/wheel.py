@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import __version__, resources
+from bootstrap.build.script import whole
 from bootstrap.errors import InstallError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def make(folder: Path) -> Bundle:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / "bootstrap.sh"
-        script.write_bytes((resources.root() / "bootstrap.sh").read_bytes())
+        script.write_text(whole())
         script.chmod(0o755)
         content = pack()
         wheel = folder / f"{_NAME.replace('-', '_')}-{__version__}-py3-none-any.whl"

@@ -27,11 +27,11 @@ def percentage(value: str) -> float:
 @click.command()
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@click.option("--by", default="distro", metavar="FACT[,FACT]", show_default=True, help="Which hosts to compare.")
+@click.option("--by", default="distro", metavar="FACT[,FACT]", show_default=True, help="Facts to group hosts by.")
 @click.option("--fail-on", type=percentage, metavar="PERCENT", help="Exit with 12 where B is slower by more.")
-@click.option("--fail-undecided", is_flag=True, help="With --fail-on: also where too few hosts can tell.")
+@click.option("--fail-undecided", is_flag=True, help="With --fail-on: fail also where too few hosts can decide.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--ledger", type=click.Path(path_type=Path), help="Another ledger than this user's.")
+@click.option("--ledger", type=click.Path(path_type=Path), help="Read this ledger instead of your own.")
 def command(
     *,
     before: str,
@@ -42,10 +42,11 @@ def command(
     as_json: bool,
     ledger: Path | None,
 ) -> None:
-    """Compare B with A: each a run (id, the beginning of one, or name), or several with commas between.
+    """Compare B with A.
 
-    A difference counts only beyond the noise: an exact test over the hosts of each group, and over all of them
-    together. With --fail-on 10% the exit status is 12 when something is slower by more than that.
+    Each is a run (an id, the beginning of one, or a name), or several separated by commas. Each group of hosts is
+    tested, and all groups together; only significant differences count. With --fail-on 10% the exit status is 12 when
+    B is slower by more than that.
     """
     from bootstrap.ledger import Ledger
     from bootstrap.report import difference, load, summarise
@@ -72,17 +73,17 @@ def _names(side: str) -> list[str]:
 
 
 def _judge(found: Difference, allowed: float, *, fail_undecided: bool) -> None:
-    """Raise RegressionError where B is slower than allowed; say where that cannot be told."""
-    from bootstrap.report.words import TITLES, percent
+    """Raise RegressionError where B is slower than allowed; warn where the test is underpowered."""
+    from bootstrap.report.formatting import TITLES, percent
 
     worse = [f"{TITLES[c.metric]} of {c.label} {percent(c.share)}" for c in found.beyond(allowed)]
     if worse:
         raise RegressionError(f"slower by more than {percent(allowed)[1:]}: {', '.join(worse)}")
-    unsure = [f"{TITLES[c.metric]} of {c.label} {percent(c.share)}" for c in found.undecided_beyond(allowed)]
+    underpowered = [f"{TITLES[c.metric]} of {c.label} {percent(c.share)}" for c in found.underpowered_beyond(allowed)]
     if not found.changes:
-        unsure = ["no group was timed in both"]
-    if unsure:
-        told = f"too few hosts to tell: {', '.join(unsure)}"
+        underpowered = ["no group was timed in both"]
+    if underpowered:
+        told = f"too few hosts to decide: {', '.join(underpowered)}"
         if fail_undecided:
             raise RegressionError(told, remedy="launch with more --replicas")
         click.echo(f"charrnn-bootstrap: {told} (launch with more --replicas; --fail-undecided fails here)", err=True)

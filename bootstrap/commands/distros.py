@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import Distro, Release
-
-_SHOWN = {"apt": "apt", "dnf": "dnf4", "zypper": "zypper"}
+    from bootstrap.distros.schema import Distro, Release
 
 
 @click.group(invoke_without_command=True)
@@ -95,18 +93,21 @@ def _line(distro: Distro) -> tuple[str, ...]:
 
 
 def _details(release: Release, arch: str) -> dict[str, Any]:
-    from bootstrap.packages import nvidia, plan
+    from bootstrap.distros import requirements
+    from bootstrap.packages import nvidia
+    from bootstrap.packages.client import Request
     from bootstrap.system.facts import Facts
     from bootstrap.system.os_release import OsRelease
 
-    manager = plan.manager(release, Facts(OsRelease(), managers={_SHOWN[release.manager]: _command(release.manager)}))
     bare = Facts(
         OsRelease(id=release.distro, version_id=release.version),
         arch="aarch64" if arch == "arm64" else arch,
         kernel="$(uname -r)",
     )
-    steps = plan.plan(manager, *plan.wanted(release, bare), python=release.python)
-    driver = nvidia.plan(manager, release.nvidia, bare) if release.nvidia else []
+    required, optional = requirements.wanted(release, bare)
+    python = release.python[0].packages if release.python else ()
+    request = Request(release.manager, (*requirements.names(required.values()), *python), tuple(optional.values()))
+    driver = nvidia.plan(release.manager, release.nvidia, bare).commands() if release.nvidia else []
     image = release.ec2.image if release.ec2 else None
     return {
         "name": release.name,
@@ -120,9 +121,9 @@ def _details(release: Release, arch: str) -> dict[str, Any]:
         ]
         + [f"else a Python {release.managed_python} that uv brings (from GitHub; planned, not proven)"],
         "packages_by_need": {need: list(names) or None for need, names in release.packages.items()},
-        "commands_on_a_bare_host": [" ".join(step.argv) for step in steps],
+        "commands_on_a_bare_host": request.commands(),
         "waits_at_first_boot": list(release.first_boot),
-        "nvidia_driver": [" ".join(step.argv) for step in driver[1:]],
+        "nvidia_driver": driver[1:],
         "ec2": {
             "user": release.ec2.user,
             "owner": image.owner,
@@ -135,7 +136,3 @@ def _details(release: Release, arch: str) -> dict[str, Any]:
         if release.ec2 and image
         else None,
     }
-
-
-def _command(manager: str) -> str:
-    return "apt-get" if manager == "apt" else manager

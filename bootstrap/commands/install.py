@@ -85,7 +85,7 @@ def _show(plan: Plan, options: Options, *, as_json: bool) -> None:
     for phase in plan.phases:
         mark = "" if phase.action == "do" else f"{phase.action}: "
         click.echo(f"  {phase.name:<16} {mark}{phase.text}")
-    for step in (*plan.packages, *plan.driver):
-        click.echo(f"  {'':<16} $ {' '.join(step.argv)}")
+    for line in plan.commands():
+        click.echo(f"  {'':<16} $ {line}")
     for warning in plan.warnings:
         click.echo(f"  not to be had on this distro: {warning}")

@@ -87,7 +87,7 @@ def _rows(there: Account, found: list[Found]) -> list[dict[str, Any]]:
                 "type": kind,
                 "address": one.raw.get("PublicIpAddress") or one.raw.get("PrivateIpAddress"),
                 "age_seconds": round(age),
-                "cost": cost.so_far(prices[wanted], "hour" if distro.startswith("suse") else "second", age),
+                "cost": cost.so_far(prices[wanted], cost.listed(distro).billing, age),
                 "phase": phases.get((one.run, one.name)),
             }
         rows.append(row)

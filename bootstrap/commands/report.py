@@ -17,16 +17,16 @@ _FORMATS = ("table", "markdown", "csv", "json", "html", "png", "svg")
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--all", "every", is_flag=True, help="All runs of the ledger instead of the newest.")
-@click.option("--by", "by", default="distro", metavar="FACT[,FACT]", show_default=True, help="What to group hosts by.")
+@click.option("--all", "every", is_flag=True, help="Report on all runs.")
+@click.option("--by", "by", default="distro", metavar="FACT[,FACT]", show_default=True, help="Facts to group hosts by.")
 @click.option(
-    "--rows", type=click.Choice(["auto", "groups", "hosts", "phases"]), default="auto", help="A line for each."
+    "--rows", type=click.Choice(["auto", "groups", "hosts", "phases"]), default="auto", help="What each line shows."
 )
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: by the ending of --output, else table.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--csv", "form", flag_value="csv", help="The same as --format csv.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
-@click.option("--ledger", type=click.Path(path_type=Path), help="Another ledger than this user's.")
+@click.option("--ledger", type=click.Path(path_type=Path), help="Read this ledger instead of your own.")
 def command(
     *,
     runs: tuple[str, ...],
@@ -37,9 +37,10 @@ def command(
     output: Path | None,
     ledger: Path | None,
 ) -> None:
-    """Show where the time of RUN (an id, the beginning of one, or a name; default: the newest) went.
+    """Show where the time of RUN went.
 
-    Groups hosts by distro, or by any recorded fact; says which groups differ, why, and what cannot be told.
+    RUN is an id, the beginning of one, or a name; default: the newest. Hosts are grouped by distro, or by any recorded
+    fact. The report says which groups differ significantly, why, and where more hosts are needed.
     """
     from bootstrap.ledger import Ledger
     from bootstrap.report import load, summarise
@@ -52,7 +53,7 @@ def command(
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Hold Python back from looking for garbage: over thousands of hosts that takes long, and there is none."""
+    """Pause the garbage collector: over thousands of hosts it takes long and finds nothing."""
     gc.disable()
     try:
         yield

@@ -7,7 +7,7 @@
 * `exit`: its exit code, once it has ended
 
 So a step of a playbook, which `setsid` holds, and a training session, which tmux or screen holds where it can, are
-found, followed and judged the same way, here or over SSH, and taken up again after a lost connection. Starting is done
+found, followed and judged the same way, here or over SSH, and resumed after a lost connection. Starting is done
 once however often it is asked for, so that nothing is ever run twice because an answer got lost. Sessions of older
 versions have neither `boot` nor `ended`, and no time of day in `started`.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap import __version__, clock, events
+from bootstrap.distros import requirements
 from bootstrap.errors import InstallError, ResourceError
 from bootstrap.hosts.base import TIMED_OUT, CommandError
 from bootstrap.hosts.local import LocalHost, account
@@ -21,18 +22,18 @@ from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
 from bootstrap.install.plan import CORPUS, Options, Plan, Present, corpus_file
 from bootstrap.install.receipt import Receipt
 from bootstrap.install.state import Steps
+from bootstrap.packages.client import Answer
 from bootstrap.system import software
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bootstrap.distro_schema import Release
+    from bootstrap.distros.schema import Release
     from bootstrap.events import Outcome, Recorder
     from bootstrap.hosts.base import Result
     from bootstrap.hosts.local import Account
     from bootstrap.install.screen import Screen
-    from bootstrap.packages.base import Step
-    from bootstrap.packages.execute import Outcome as Managed
+    from bootstrap.packages.client import Request
     from bootstrap.phases import Category
     from bootstrap.system.facts import Facts
 
@@ -75,8 +76,18 @@ def look(prefix: Prefix) -> Present:
         corpora=corpus_file(prefix).exists(),
         gpu_usable=bool(found.torch.get("gpu_usable", True)),
         driver=found.facts.get("gpu.driver"),
-        missing=frozenset(found.not_to_be_had(software.repositories(Path("/")))),
+        missing=frozenset(
+            [
+                *found.not_to_be_had(software.repositories(Path("/"))),
+                *(name for missing in earlier(prefix).missing for name in missing.packages),
+            ]
+        ),
     )
+
+
+def earlier(prefix: Prefix) -> Answer:
+    """Return what came of the packages that bootstrap.sh asked for in this run."""
+    return Answer.read((prefix.state / "answer").read_text().splitlines() if (prefix.state / "answer").exists() else ())
 
 
 @dataclass(slots=True)
@@ -171,40 +182,33 @@ class Installer:
                 self.screen.warn(f"{self.plan.swap.reason}, and no swap file could be made: {error}")
 
     def _tools(self) -> None:
+        """Bring the tools; say what could not be had, here or by bootstrap.sh, which asked for them with Python."""
         for warning in self.plan.warnings:
             self.screen.note(f"not to be had on this distro: {warning}")
+        missing = earlier(self._prefix).missing
         with self._phase("tools", "mixed") as outcome:
-            if self.plan["tools"].action != "do":
-                if self.options.omit_packages:
-                    self.screen.row("tools", 0.0, self.plan["tools"].text)
-                return
-            done = self._manage(self.plan.packages)
-            outcome.detail["text"] = " ".join(done.installed) or "nothing new"
-        with (self._prefix.state / "packages").open("a") as file:
-            file.writelines(f"{name}\n" for name in done.installed)
-        for missing in done.missing:
-            if missing.lasting:
-                self._missing |= set(missing.packages)
-            self.screen.warn(f"{' '.join(missing.packages)}: {missing.reason}; {missing.without}")
+            if self.plan.packages:
+                done = self._manage("tools", self.plan.packages)
+                outcome.detail["text"] = " ".join(done.installed) or "nothing new"
+                with (self._prefix.state / "packages").open("a") as file:
+                    file.writelines(f"{name}\n" for name in done.installed)
+                missing += done.missing
+            elif self.options.omit_packages:
+                self.screen.row("tools", 0.0, self.plan["tools"].text)
+        for lost in missing:
+            if lost.permanent:
+                self._missing |= set(lost.packages)
+            without = requirements.consequence(self.release, lost.packages) if self.release else ""
+            self.screen.warn(f"{' '.join(lost.packages)}: {lost.reason}; {without}")
 
-    def _manage(self, steps: Sequence[Step]) -> Managed:
-        """Run steps of the package manager, in the phase that is open."""
-        from bootstrap.packages.base import Limits  # noqa: PLC0415
-        from bootstrap.packages.execute import Executor  # noqa: PLC0415 - only where there are packages to install
-        from bootstrap.packages.plan import manager  # noqa: PLC0415
-
-        assert self.release is not None  # noqa: S101 - an unknown distro's plan has no such steps
-        note = self.screen.note
-        chosen = manager(self.release, self.facts)
-        return Executor(
-            chosen, self.host.run, self.recorder, Limits.told(os.environ), tell=self.screen.passing, log=note
-        ).execute(steps)
+    def _manage(self, phase: str, request: Request) -> Answer:
+        return request.bring(f"install/{phase}", log=self.screen.log, events=self._prefix.events)
 
     def _driver(self) -> None:
         with self._phase("driver", "mixed") as outcome:
-            if self.plan["driver"].action != "do":
+            if self.plan.driver is None:
                 return
-            self._manage(self.plan.driver)
+            self._manage("driver", self.plan.driver)
             outcome.detail["text"] = "NVIDIA's driver is installed"
         self.screen.warn("the GPU can be used after a reboot; run the same command again then, and it is checked")
 
@@ -400,6 +404,7 @@ def _lines(path: Path) -> list[str]:
 def tidy(prefix: Prefix) -> None:
     """Remove what was only needed on the way, and use the system's folder for temporary files again."""
     os.environ.pop("TMPDIR", None)
+    (prefix.state / "answer").unlink(missing_ok=True)
     tempfile.tempdir = None
     shutil.rmtree(prefix.cache, ignore_errors=True)
     shutil.rmtree(prefix.tmp, ignore_errors=True)

@@ -26,7 +26,7 @@ from bootstrap.system import os_release
 if TYPE_CHECKING:
     from types import FrameType
 
-    from bootstrap.distro_schema import Match, Release
+    from bootstrap.distros.schema import Match, Release
     from bootstrap.install.plan import Options, Plan
     from bootstrap.system.facts import Facts
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from bootstrap.distros import requirements
 from bootstrap.errors import ResourceError, UnsupportedSystemError
 from bootstrap.install import swap as swapping
 from bootstrap.install.paths import DEFAULT_PREFIX, LINKS, PROGRAMS, Prefix
 from bootstrap.install.pip_settings import without_credentials
 from bootstrap.install.torch_build import VERSION
 from bootstrap.packages import nvidia
-from bootstrap.packages import plan as packaging
+from bootstrap.packages.client import Request
 from bootstrap.system import gpu
 from bootstrap.versions import version_key
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bootstrap.distro_schema import Match, Nvidia, Release
-    from bootstrap.packages.base import Step
+    from bootstrap.distros.schema import Match, Nvidia, Release
     from bootstrap.system.facts import Facts
     from bootstrap.system.gpu import Accelerator, Choice
 
@@ -100,8 +101,8 @@ class Plan:
     swap: swapping.Swap
     distro: str
     """What the machine is taken for, in words."""
-    packages: tuple[Step, ...] = ()
-    driver: tuple[Step, ...] = ()
+    packages: Request | None = None
+    driver: Request | None = None
     warnings: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Phase:
@@ -113,6 +114,10 @@ class Plan:
         """Whether there is nothing at all to do."""
         return not any(phase.action == "do" for phase in self.phases if phase.name != "first-checkpoint")
 
+    def commands(self) -> list[str]:
+        """Return the package manager's commands, as lines of shell."""
+        return [line for request in (self.packages, self.driver) if request for line in request.commands()]
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as data."""
         return {
@@ -120,7 +125,7 @@ class Plan:
             "phases": [asdict(phase) for phase in self.phases],
             "torch": {"version": VERSION, **asdict(self.torch)},
             "swap": asdict(self.swap),
-            "commands": [list(step.argv) for step in (*self.packages, *self.driver)],
+            "commands": [shlex.split(line) for line in self.commands()],
             "warnings": list(self.warnings),
         }
 
@@ -159,7 +164,7 @@ def make(facts: Facts, match: Match | None, options: Options, present: Present) 
     last = Phase(
         "first-checkpoint", "do", f"train {options.iterations} iterations on {CORPUS} in a detached session, report"
     )
-    driver = _driver(facts, release, recipe, distro) if choice.driver_needed else ()
+    driver = _driver(facts, release, recipe, distro) if choice.driver_needed else None
     phases = (
         Phase("swap", "do" if swap.mib else "skip", f"{swap.mib} MiB: {swap.reason}" if swap.mib else swap.reason),
         tools,
@@ -175,32 +180,32 @@ def make(facts: Facts, match: Match | None, options: Options, present: Present) 
     return Plan(phases, choice, mark, swap, distro, steps, driver, warnings)
 
 
-def _driver(facts: Facts, release: Release | None, recipe: Nvidia | None, distro: str) -> tuple[Step, ...]:
+def _driver(facts: Facts, release: Release | None, recipe: Nvidia | None, distro: str) -> Request:
     """Plan the NVIDIA driver, where --accelerator cuda wants a GPU that has none yet."""
     if release is None or recipe is None:
         raise UnsupportedSystemError(
             f"the GPU has no driver that torch can use, and none can be installed here ({distro})",
             remedy="install NVIDIA's driver by hand and reboot, or say --accelerator cpu",
         )
-    return tuple(nvidia.plan(packaging.manager(release, facts), recipe, facts))
+    return nvidia.plan(release.manager, recipe, facts)
 
 
 def _tools(
     facts: Facts, release: Release | None, options: Options, missing: frozenset[str], *, gpu: bool
-) -> tuple[tuple[Step, ...], Phase, tuple[str, ...]]:
+) -> tuple[Request | None, Phase, tuple[str, ...]]:
     """Plan the packages that Python did not need but training is better with."""
     if release is None:
-        return (), Phase("tools", "skip", _LEFT), ()
-    required, optional = packaging.wanted(release, facts, gpu=gpu, missing=missing)
-    names = " ".join(dict.fromkeys(name for group in (*required, *optional) for name in group.names))
+        return None, Phase("tools", "skip", _LEFT), ()
+    required, optional = requirements.wanted(release, facts, gpu=gpu, missing=missing)
+    names = " ".join(requirements.names([*required.values(), *optional.values()]))
     if options.omit_packages:
-        return (), Phase("tools", "skip", f"{_LEFT}: {names}" if names else _LEFT), ()
-    lacking = tuple(f"{name}: {without}" for name, without in packaging.lacking(release, facts).items())
-    if not (required or optional):
+        return None, Phase("tools", "skip", f"{_LEFT}: {names}" if names else _LEFT), ()
+    lacking = tuple(f"{name}: {without}" for name, without in requirements.lacking(release, facts).items())
+    if not names:
         not_had = f" and can be had (not: {' '.join(sorted(missing))})" if missing else ""
-        return (), Phase("tools", "unchanged", f"everything that is wanted{not_had} is there"), lacking
-    steps = tuple(packaging.plan(packaging.manager(release, facts), required, optional))
-    return steps, Phase("tools", "do", names), lacking
+        return None, Phase("tools", "unchanged", f"everything that is wanted{not_had} is there"), lacking
+    request = Request(release.manager, requirements.names(required.values()), tuple(optional.values()))
+    return request, Phase("tools", "do", names), lacking
 
 
 def corpus_file(prefix: Prefix) -> Path:

@@ -17,7 +17,6 @@ class Screen:
 
     def __init__(self, log: Path | None) -> None:
         self.log = log
-        self._passed = 0
 
     def say(self, text: str = "") -> None:
         """Show a line."""
@@ -32,15 +31,6 @@ class Screen:
     def row(self, name: str, seconds: float, text: str) -> None:
         """Show a finished phase."""
         self.say(f"  {name:<14} {seconds:>7.1f} s  {text}")
-
-    def passing(self, text: str) -> None:
-        """Show how a wait goes on: on a terminal a line that changes, else one every ten seconds; empty: it is over."""
-        if sys.stdout.isatty():
-            sys.stdout.write(f"\r\033[K  {text}" if text else "\r\033[K")
-            sys.stdout.flush()
-        elif text and self._passed % 10 == 0:
-            self.say(f"  {text}")
-        self._passed = self._passed + 1 if text else 0
 
     def note(self, text: str) -> None:
         """Write a line into the log only."""

@@ -113,9 +113,9 @@ def uploads(settings: Settings, playbook: Playbook) -> Iterator[dict[str, tuple[
     with tempfile.TemporaryDirectory(prefix="charrnn-bootstrap-", ignore_cleanup_errors=True) as folder:
         found: dict[str, tuple[list[Path], str]] = {}
         if "bundle" in words:
-            from bootstrap.build import wheel as bundle  # noqa: PLC0415  (building a wheel is not done for nothing)
+            from bootstrap.build import wheel  # noqa: PLC0415  (building a wheel is not done for nothing)
 
-            made = bundle.make(Path(folder))
+            made = wheel.make(Path(folder))
             found["bundle"] = ([made.script, made.wheel], "bundle")
         if "corpus" in words and _is_path(settings.corpus):
             given = Path(settings.corpus).expanduser().resolve()

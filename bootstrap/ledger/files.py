@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _SCHEMA = Path(__file__).with_name("schema.sql")
-# Removing a phase looks for those inside it: without this, in the whole table. Ledgers of before get it when opened.
+# Deleting a phase looks for those inside it: without an index, in the whole table. Older ledgers get it when opened.
 _INDEX = "CREATE INDEX IF NOT EXISTS phases_parent ON phases (parent)"
 _COMPANIONS = ("-wal", "-shm")
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_PATIENCE = 30.0
+_LOCK_TIMEOUT = 30.0
 
 
 class DamagedLedgerError(LedgerError):
@@ -38,14 +38,14 @@ def default_path() -> Path:
 
 @contextmanager
 def explained(path: Path, action: str) -> Iterator[None]:
-    """Turn what SQLite and the system raise into one line about the ledger at `path`."""
+    """Raise errors of SQLite and the system as one line about the ledger at `path`."""
     try:
         yield
     except sqlite3.Error as error:
         if _is_damage(error):
             raise DamagedLedgerError(
                 f"the ledger {path} is damaged: {error}",
-                remedy=f"it was left as it is; `sqlite3 {path} .recover` may save what it holds",
+                remedy=f"it was not changed; `sqlite3 {path} .recover` may save what it holds",
             ) from error
         raise LedgerError(f"cannot {action} the ledger {path}: {error}") from error
     except OSError as error:
@@ -53,7 +53,7 @@ def explained(path: Path, action: str) -> Iterator[None]:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    """Say whether SQLite found the file itself broken; the low byte is the primary result code."""
+    """Whether SQLite found the file itself damaged; the low byte is the primary result code."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
@@ -72,7 +72,7 @@ def _open_whole(path: Path) -> sqlite3.Connection:
     """Open the file for writing, its format brought up to date; damage anywhere in it raises."""
     _only_for_owner(path)
     with explained(path, "open"):
-        db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA foreign_keys = ON")
@@ -93,7 +93,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _only_for_owner(path: Path) -> None:
-    """Make the file if it is not there; take away what group and others may do. SQLite's companions inherit it."""
+    """Create the file if needed, with permissions for its owner only. SQLite's companion files inherit them."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         status = os.fstat(descriptor)
@@ -105,7 +105,7 @@ def _only_for_owner(path: Path) -> None:
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:
     """Switch the write-ahead log on. SQLite does not wait for a lock here, so processes that start at once retry."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -149,7 +149,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     version, tables = _format(db)
     if version > VERSION:
         raise LedgerError(
-            f"the ledger {path} was written by a newer version (format {version}, this one knows {VERSION})",
+            f"the ledger {path} was written by a newer version (format {version}; this version reads {VERSION})",
             remedy="upgrade charrnn-bootstrap",
         )
     if version == 0 and tables:
@@ -171,7 +171,7 @@ def _format(db: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a damaged ledger, with its log, to a name that nothing else has; return the new path."""
+    """Rename a damaged ledger, with its log, to an unused name; return the new path."""
     stamp = clock.wall()[:19].replace(":", "").replace("-", "")
     number, kept = 1, path.with_name(f"{path.name}.damaged-{stamp}")
     while kept.exists():
@@ -191,7 +191,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         # A folder that may not be written cannot take SQLite's shared memory: without a log to merge, none is needed.
         still = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
         uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
-        db = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             if _version(db, path) == 0:
                 db.close()

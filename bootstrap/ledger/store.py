@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from bootstrap.events import Event
 
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is read wrongly aloud
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no characters that look or sound alike
 
 
 def new_run_id() -> str:
-    """Return a short random name for a run; it also tags what the run creates in the cloud."""
+    """Return a short random id for a run; it also tags what the run creates in the cloud."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
 
@@ -34,8 +34,8 @@ class Ledger:
     def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
         """Open the ledger at `path`, made if it is not there (`read_only`: an absent one reads as empty).
 
-        A damaged file is set aside under another name and a new ledger begun, which `set_aside` and `note` then tell;
-        a reader leaves it where it is and raises. Raises LedgerError when the ledger cannot be opened, or was
+        A damaged file is renamed and a new ledger started; `set_aside` and `note` then say so. A reader leaves it in
+        place and raises. Raises LedgerError when the ledger cannot be opened, or was
         written by a newer version of this tool.
         """
         self.path = path or files.default_path()
@@ -48,10 +48,10 @@ class Ledger:
 
     @property
     def note(self) -> str | None:
-        """What whoever opened it should be told, if anything."""
+        """What to tell the user after opening it, if anything."""
         if self.set_aside is None:
             return None
-        return f"the ledger {self.path} was damaged: it is {self.set_aside} now, and a new one was begun"
+        return f"the ledger {self.path} was damaged: it is now {self.set_aside}, and a new one was started"
 
     def __enter__(self) -> Ledger:
         return self
@@ -89,22 +89,14 @@ class Ledger:
         seed: int | None = None,
         started_wall: str | None = None,
     ) -> str:
-        """Record that a run begins, now or where it is entered afterwards at `started_wall`, and return its id."""
+        """Record that a run starts, now or at `started_wall`, and return its id."""
         run_id = run_id or new_run_id()
+        made_by = (json.dumps(list(command)), json.dumps(settings or {}), seed, __version__)
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO runs (id, name, provider, command, settings, seed, version, started_wall)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    run_id,
-                    name,
-                    provider,
-                    json.dumps(list(command)),
-                    json.dumps(settings or {}),
-                    seed,
-                    __version__,
-                    started_wall or clock.wall(),
-                ),
+                (run_id, name, provider, *made_by, started_wall or clock.wall()),
             )
         return run_id
 
@@ -129,7 +121,7 @@ class Ledger:
             db.execute(f"UPDATE hosts SET {names} WHERE id = ?", (*columns.values(), host_id))  # noqa: S608  (names checked above)
 
     def record_facts(self, host_id: int, facts: Mapping[str, Any]) -> None:
-        """Record what was found out about a host, in one write to the disk; the last word counts."""
+        """Record facts of a host in one transaction; later values replace earlier ones."""
         with self._transaction() as db:
             for name, value in facts.items():
                 phases.put_fact(db, host_id, name, value)

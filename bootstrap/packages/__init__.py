@@ -1,1 +1,1 @@
-"""Package managers: what to run (a plan), and what its end means. Nothing is run here but by `execute`."""
+"""Package managers: one client, in shell (`client.sh`, a file a manager beside it), which bootstrap.sh is made with."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootstrap import suggest
 from bootstrap.errors import UsageError
 from bootstrap.phases import FIRST_CHECKPOINT, INSTALL
-from bootstrap.report import spending
+from bootstrap.report import breakdown
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bootstrap.ledger import Ledger
-    from bootstrap.report.spending import Columns
+    from bootstrap.report.breakdown import Columns
 
-FROM_LAUNCH = "from-launch"
+END_TO_END = "from-launch"
 """From the first call for a host to its first checkpoint, on the launcher's clock."""
 
 COMPARED = (INSTALL, FIRST_CHECKPOINT)
-METRICS = (*COMPARED, FROM_LAUNCH)
+METRICS = (*COMPARED, END_TO_END)
 VAL_LOSS = "first_checkpoint.val_loss"
 _NUMBERS_SHOWN = frozenset((VAL_LOSS,))
 
@@ -101,17 +101,19 @@ class PhaseRow(NamedTuple):
         return None if self.ended is None else self.ended - self.started
 
 
-# In these {hosts} is where the choice of hosts goes, and {facts} what `_TOLD` makes of the table.
+# {hosts} is replaced by the choice of hosts, {facts} by _CORRECTED.
 _PHASES = """
 SELECT id, host_id, source, parent, path, category, status, boot, started, ended, started_wall FROM phases
-WHERE {hosts} ORDER BY host_id, id
-"""
+WHERE {hosts}"""
+_DURATIONS = f"{_PHASES} AND path IN (?, ?) ORDER BY id"
+# With one min() in a query, SQLite takes the other columns from the row that it was found in.
+_LAUNCHED = f"{_PHASES} AND source = 'launcher' AND path GLOB 'launch/*' GROUP BY host_id HAVING min(id)"
 _FACTS = "SELECT id, host_id, name, value FROM {facts} WHERE {hosts}"
 _VALUES = "SELECT DISTINCT name, value FROM {facts} WHERE {hosts}"
 _AT_LEAST = "SELECT host_id, value FROM {facts} WHERE {hosts} AND name = ? AND CAST(value AS REAL) >= ?"
 _COUNTED = "SELECT name, count(*) FROM {facts} WHERE {hosts} GROUP BY name"
-# In ledgers of before, `kernel` is the operating system's, or what an install measured, which was written over it.
-_TOLD = """
+# In older ledgers `kernel` is the operating system's, or what an install measured, which overwrote it.
+_CORRECTED = """
 (SELECT id, host_id, value, CASE WHEN name = 'kernel' AND value IN ('"compiled"', '"pytorch"')
  THEN 'fastest.kernel' ELSE name END AS name FROM facts)
 """
@@ -119,34 +121,34 @@ _NAMED = " AND name IN (SELECT value FROM json_each(?))"
 
 
 def _of_hosts(ledger: Ledger, ids: Collection[int], query: str, *parameters: Any) -> Iterator[tuple[Any, ...]]:
-    """Read the rows of some hosts. Where these are all that there are, they are not looked up one by one."""
+    """Read the rows of some hosts; of all hosts without a look-up for each."""
     if len(ids) == ledger.rows("SELECT count(*) FROM hosts")[0][0]:
-        return ledger.stream(query.format(hosts="TRUE", facts=_TOLD), parameters)
+        return ledger.stream(query.format(hosts="TRUE", facts=_CORRECTED), parameters)
     chosen = "host_id IN (SELECT value FROM json_each(?))"
-    return ledger.stream(query.format(hosts=chosen, facts=_TOLD), [json.dumps(list(ids)), *parameters])
+    return ledger.stream(query.format(hosts=chosen, facts=_CORRECTED), [json.dumps(list(ids)), *parameters])
 
 
 class Data:
-    """The hosts of some runs. What only a part of the outputs needs is read when it is asked for."""
+    """The hosts of some runs. What only some outputs need is read on demand."""
 
     def __init__(self, ledger: Ledger, runs: Sequence[Run], hosts: Sequence[Host]) -> None:
         self.ledger = ledger
         self.runs = runs
         self.hosts = hosts
 
-    def spent(self, metric: str) -> Columns:
-        """Return what a duration was spent on: by part, the own seconds of every host, each at its place."""
-        return self._spent[COMPARED.index(metric)]
+    def self_time(self, metric: str) -> Columns:
+        """Return a duration's breakdown: by part, the self time of every host, at the host's place."""
+        return self._self_time[COMPARED.index(metric)]
 
     @cached_property
-    def _spent(self) -> list[Columns]:
+    def _self_time(self) -> list[Columns]:
         roots = [[_root(host.measures[metric]) for metric in COMPARED] for host in self.hosts]
-        return spending.read(self.ledger, roots, len(COMPARED))
+        return breakdown.read(self.ledger, roots, len(COMPARED))
 
     @cached_property
     def by_category(self) -> dict[str, dict[str, array[float]]]:
-        """What each duration was spent on, by kind: the seconds of every host, each at its place."""
-        return {metric: spending.by_category(self.spent(metric), len(self.hosts)) for metric in COMPARED}
+        """Each duration's self time by category, of every host, at the host's place."""
+        return {metric: breakdown.by_category(self.self_time(metric), len(self.hosts)) for metric in COMPARED}
 
     @cached_property
     def every_value(self) -> dict[str, set[Any]]:
@@ -170,7 +172,7 @@ class Data:
         return found
 
     def hosts_at_least(self, name: str, least: float) -> list[tuple[Host, float]]:
-        """Return the hosts of which a fact that is a number has at least this value, with it."""
+        """Return the hosts with at least this value of a numeric fact, with the value."""
         if not any(isinstance(value, int | float) and value >= least for value in self.every_value.get(name, ())):
             return []
         by_id = {host.id: host for host in self.hosts}
@@ -195,14 +197,14 @@ class Data:
                 by_id[host_id].fact_rows[name] = row
 
     def phases(self, hosts: Iterable[Host]) -> dict[int, list[PhaseRow]]:
-        """Return the phases of some hosts, in the order they were begun."""
+        """Return the phases of some hosts, in the order they started."""
         found: dict[int, list[PhaseRow]] = {host.id: [] for host in hosts}
-        for row in map(PhaseRow._make, _of_hosts(self.ledger, found, _PHASES)):
+        for row in map(PhaseRow._make, _of_hosts(self.ledger, found, f"{_PHASES} ORDER BY host_id, id")):
             found[row.host].append(row)
         return found
 
     def log_tail(self, host: Host) -> str:
-        """Return the last lines that a failed host said."""
+        """Return the last lines of a failed host's log."""
         rows = list(self.ledger.stream("SELECT log_tail FROM hosts WHERE id = ?", [host.id]))
         return (rows[0][0] if rows else None) or ""
 
@@ -216,11 +218,11 @@ def load(ledger: Ledger, runs: Sequence[str] = (), *, every: bool = False) -> Da
     chosen = known if every else _choose(known, runs)
     by_id = {run.id: run for run in chosen}
     rows = ledger.rows(
-        "SELECT id, run_id, name, distro, status, failure_class, failure_message, failed_phase, cost FROM hosts"
+        "SELECT id, run_id AS run, name, distro, status, failure_class, failure_message, failed_phase, cost FROM hosts"
         " WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY id",
         [json.dumps(list(by_id))],
     )
-    hosts = [_host(row, by_id[row["run_id"]], place) for place, row in enumerate(rows)]
+    hosts = [_host(row, by_id[row["run"]], place) for place, row in enumerate(rows)]
     _measure(ledger, hosts)
     return Data(ledger, chosen, hosts)
 
@@ -230,7 +232,7 @@ def _listed(names: Collection[str]) -> str:
 
 
 def _root(measure: Measure) -> int | None:
-    """Return the row that is a duration; None where it is not known."""
+    """Return the row of a known duration, else None."""
     return None if measure.seconds is None else measure.rows[0]
 
 
@@ -269,122 +271,70 @@ EMPTY_REMEDY = "time this machine with `sudo ./bootstrap.sh --first-checkpoint`,
 
 
 def _run(row: sqlite3.Row) -> Run:
-    return Run(
-        row["id"],
-        row["name"],
-        row["provider"],
-        tuple(_decode(row["command"], list)),
-        _decode(row["settings"], dict),
-        row["seed"],
-        row["version"],
-        row["status"],
-        row["started_wall"],
-    )
+    command, settings = (_json(row[name]) for name in ("command", "settings"))
+    return Run(**{
+        **{field.name: row[field.name] for field in fields(Run)},
+        "command": tuple(command if isinstance(command, list) else ()),
+        "settings": settings if isinstance(settings, dict) else {},
+    })  # fmt: skip
 
 
-def _decode(text: str, kind: type[Any]) -> Any:
-    """Decode JSON of a known kind; what is not of it (a row edited by hand) counts as empty."""
+def _json(stored: str) -> Any:
+    """Decode JSON; anything else (a row edited by hand) is returned as it is."""
     try:
-        value = json.loads(text)
+        return json.loads(stored)
     except ValueError:
-        value = None
-    return value if isinstance(value, kind) else kind()
+        return stored
 
 
 def clean(text: str) -> str:
-    """Return what a host said without what would move a terminal's cursor."""
+    """Remove control characters from what a host wrote: they would move a terminal's cursor."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _fact(stored: str) -> Any:
-    """Decode a fact's value; what is not JSON (a row edited by hand) stands as it is."""
-    try:
-        value = json.loads(stored)
-    except ValueError:
-        value = stored
+    value = _json(stored)
     return clean(value) if isinstance(value, str) else value
 
 
 def _host(row: sqlite3.Row, run: Run, place: int) -> Host:
-    return Host(
-        row["id"],
-        run,
-        row["name"],
-        row["distro"],
-        row["status"],
-        row["failure_class"],
-        clean(row["failure_message"] or "") or None,
-        row["failed_phase"],
-        row["cost"],
-        place,
-    )
-
-
-class _Whole(NamedTuple):
-    """Of a row of `phases`, what durations are made of."""
-
-    host_id: int
-    id: int
-    source: str
-    path: str
-    status: str
-    boot: str
-    started: float
-    ended: float | None
-
-
-class _First(NamedTuple):
-    """Of the first call for a host, what the time since then is made of."""
-
-    id: int
-    boot: str
-    started: float
-
-
-_WHOLE = """
-SELECT host_id, id, source, path, status, boot, started, ended FROM phases
-WHERE {hosts} AND path IN (?, ?) ORDER BY id
-"""
-_LAUNCHED = """
-SELECT host_id, min(id), boot, started FROM phases
-WHERE {hosts} AND source = 'launcher' AND path GLOB 'launch/*' GROUP BY host_id
-"""
+    message = clean(row["failure_message"] or "") or None
+    return Host(**{**dict(row), "run": run, "failure_message": message, "place": place})
 
 
 def _measure(ledger: Ledger, hosts: Sequence[Host]) -> None:
-    """Find the hosts' durations among their phases: the two themselves, and the launcher's first."""
+    """Find the hosts' durations among their phases."""
     ids = [host.id for host in hosts]
-    told: dict[tuple[int, str, str], list[_Whole]] = {}
-    for row in map(_Whole._make, _of_hosts(ledger, ids, _WHOLE, *COMPARED)):
-        told.setdefault((row.host_id, row.path, row.source), []).append(row)
-    launched = {row[0]: _First._make(row[1:]) for row in _of_hosts(ledger, ids, _LAUNCHED)}
+    attempts: dict[tuple[int, str, str], list[PhaseRow]] = {}
+    for row in map(PhaseRow._make, _of_hosts(ledger, ids, _DURATIONS, *COMPARED)):
+        attempts.setdefault((row.host, row.path, row.source), []).append(row)
+    launched = {row.host: row for row in map(PhaseRow._make, _of_hosts(ledger, ids, _LAUNCHED))}
     for host in hosts:
-        own = [told.get((host.id, metric, "host"), ()) for metric in COMPARED]
-        seen = [told.get((host.id, metric, "launcher"), ()) for metric in COMPARED]
+        own = [attempts.get((host.id, metric, "host"), ()) for metric in COMPARED]
+        seen = [attempts.get((host.id, metric, "launcher"), ()) for metric in COMPARED]
         host.boot = max(((rows[-1].id, rows[-1].boot) for rows in own if rows), default=(0, ""))[1]
         for metric, inside, outside in zip(COMPARED, own, seen, strict=True):
             host.measures[metric] = _chosen(inside or outside)
         if first := launched.get(host.id):
-            host.measures[FROM_LAUNCH] = _since_launch(first, seen[COMPARED.index(FIRST_CHECKPOINT)])
+            host.measures[END_TO_END] = _since_launch(first, seen[COMPARED.index(FIRST_CHECKPOINT)])
 
 
-def _chosen(rows: Sequence[_Whole]) -> Measure:
-    """Choose the row that is a host's install, or its way to the first checkpoint, where several tell of one.
+def _chosen(rows: Sequence[PhaseRow]) -> Measure:
+    """Choose the row of a host's install or first checkpoint where there were several attempts.
 
-    What the host itself wrote counts before what was seen from outside. An attempt that was broken off and then
-    completed by another has no known length: the second found some of the work done.
+    An attempt that was interrupted and completed by another has no known length: the second found some work done.
     """
     broken = False
     for index, row in enumerate(rows):
         if row.status == "ok" and row.ended is not None:
             if broken:
-                return Measure(None, tuple(r.id for r in rows[: index + 1]), "broken off, then completed")
+                return Measure(None, tuple(r.id for r in rows[: index + 1]), "interrupted, then completed")
             return Measure(row.ended - row.started, (row.id,))
         broken = broken or row.status in ("open", "failed")
     return Measure(None, tuple(row.id for row in rows), _why_unknown(rows))
 
 
-def _why_unknown(rows: Sequence[_Whole]) -> str:
+def _why_unknown(rows: Sequence[PhaseRow]) -> str:
     if not rows:
         return "not reached"
     last = rows[-1]
@@ -393,7 +343,7 @@ def _why_unknown(rows: Sequence[_Whole]) -> str:
     return {"failed": "failed", "unchanged": "nothing to do", "skipped": "skipped"}.get(last.status, "never ended")
 
 
-def _since_launch(first: _First, seen: Sequence[_Whole]) -> Measure:
+def _since_launch(first: PhaseRow, seen: Sequence[PhaseRow]) -> Measure:
     """Return the seconds from the first call for a host to its first checkpoint, as the launcher saw them."""
     last = next((row for row in seen if row.status == "ok" and row.ended is not None), None)
     if last is None or last.ended is None:

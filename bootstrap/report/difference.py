@@ -1,4 +1,4 @@
-"""Two sets of runs held against each other: what got slower or faster beyond the noise, and what else changed."""
+"""Two sets of runs compared: what got significantly slower or faster, and which facts changed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bootstrap.report import statistics
-from bootstrap.report.blame import Side
+from bootstrap.report.attribution import Side
 from bootstrap.report.data import COMPARED, VAL_LOSS
-from bootstrap.report.summary import Report, shown
+from bootstrap.report.formatting import some
+from bootstrap.report.summary import UNRECORDED, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bootstrap.report.spending import Part
+    from bootstrap.report.breakdown import Part
     from bootstrap.report.statistics import Summary
     from bootstrap.report.summary import Group
 
-Verdict = Literal["slower", "faster", "alike", "undecided"]
+Verdict = Literal["slower", "faster", "not significant", "underpowered"]
 TOGETHER = "all groups together"
 
 # Facts that are different at every look, and say nothing of what a run was made of.
@@ -39,17 +40,17 @@ class Change:
     after: Summary | None
     share: float
     p: float
-    decidable: bool
-    decides_from: int
+    underpowered: bool
+    minimum_n: int
     parts: tuple[tuple[Part, float], ...]
     rows: tuple[tuple[int, ...], tuple[int, ...]]
 
     @property
     def verdict(self) -> Verdict:
-        """Say what can be said."""
-        if self.p <= statistics.LEVEL:
+        """Whether the change is significant, or could have been."""
+        if self.p <= statistics.ALPHA:
             return "slower" if self.share > 0 else "faster"
-        return "alike" if self.decidable else "undecided"
+        return "underpowered" if self.underpowered else "not significant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,16 @@ class Difference:
     only_after: tuple[str, ...]
 
     def beyond(self, share: float) -> list[Change]:
-        """Return what got slower by more than a share, beyond the noise."""
+        """Return what got significantly slower, by more than a share."""
         return [change for change in self.changes if change.verdict == "slower" and change.share > share]
 
-    def undecided_beyond(self, share: float) -> list[Change]:
-        """Return what looks slower by more than a share, but has too few hosts to tell."""
-        return [change for change in self.changes if change.verdict == "undecided" and change.share > share]
+    def underpowered_beyond(self, share: float) -> list[Change]:
+        """Return what looks slower by more than a share, but is underpowered."""
+        return [change for change in self.changes if change.verdict == "underpowered" and change.share > share]
 
 
 def compare(before: Report, after: Report) -> Difference:
-    """Hold two reports with the same grouping against each other, group by group, and over all groups together."""
+    """Compare two reports with the same grouping, group by group, and over all groups together."""
     ours, theirs = ({group.key: group for group in report.groups} for report in (before, after))
     pairs = [(ours[key], theirs[key]) for key in ours if key in theirs]
     changes = [change for metric in COMPARED for change in _changes(before, after, pairs, metric)]
@@ -99,31 +100,26 @@ def compare(before: Report, after: Report) -> Difference:
 def _changes(before: Report, after: Report, pairs: Sequence[tuple[Group, Group]], metric: str) -> Iterator[Change]:
     timed = [(a, b) for a, b in pairs if a.metrics[metric] and b.metrics[metric]]
     values = [(a.values[metric], b.values[metric]) for a, b in timed]
-    raw = [statistics.compare(*pair) for pair in values]
-    smallest = [statistics.smallest_p(len(a), len(b)) for a, b in values]
+    raw = [statistics.rank_sum_test(*pair) for pair in values]
+    attainable = [statistics.minimum_attainable_p(len(a), len(b)) for a, b in values]
     if len(timed) > 1:
-        raw.append(statistics.compare_within(values))
-        smallest.append(min(1.0, 2 * math.prod(p / 2 for p in smallest)))
-    adjusted = statistics.adjust(raw)
-    for (a, b), p, least in zip(timed, adjusted, smallest, strict=False):
-        rows = tuple(r for h in a.measured[metric] for r in h.measures[metric].rows)
-        yield Change(
-            metric,
-            b.label,
-            a.metrics[metric],
-            b.metrics[metric],
-            _share(a, b, metric),
-            p,
-            least * len(raw) <= statistics.LEVEL,
-            statistics.fewest_replicas(len(raw)),
-            tuple(_parts(before, after, (a, b), metric)),
-            (rows, tuple(r for h in b.measured[metric] for r in h.measures[metric].rows)),
-        )
+        raw.append(statistics.stratified_rank_sum_test(values))
+        attainable.append(min(1.0, 2 * math.prod(p / 2 for p in attainable)))
+    tested = [
+        (p, least * len(raw) > statistics.ALPHA, statistics.minimum_n(len(raw)))
+        for p, least in zip(statistics.holm(raw), attainable, strict=True)
+    ]
+    for (a, b), test in zip(timed, tested, strict=False):
+        parts = tuple(_parts(before, after, (a, b), metric))
+        rows = (_rows(a, metric), _rows(b, metric))
+        yield Change(metric, b.label, a.metrics[metric], b.metrics[metric], _share(a, b, metric), *test, parts, rows)
     if len(timed) > 1:
         ratio = math.exp(plain.fmean(math.log1p(_share(a, b, metric)) for a, b in timed))
-        able = smallest[-1] * len(raw) <= statistics.LEVEL
-        fewest = statistics.fewest_replicas(len(raw))
-        yield Change(metric, TOGETHER, None, None, ratio - 1, adjusted[-1], able, fewest, (), ((), ()))
+        yield Change(metric, TOGETHER, None, None, ratio - 1, *tested[-1], (), ((), ()))
+
+
+def _rows(group: Group, metric: str) -> tuple[int, ...]:
+    return tuple(row for host in group.measured[metric] for row in host.measures[metric].rows)
 
 
 def _share(a: Group, b: Group, metric: str) -> float:
@@ -149,7 +145,7 @@ def _facts(before: Report, after: Report) -> Iterator[ChangedFact]:
     for name in sorted((ours.keys() | theirs.keys()) - _VOLATILE):
         a, b = ours.get(name, set()), theirs.get(name, set())
         if a != b and not name.endswith(_MEASURED) and not (_measured(a, b) and _overlap(a, b)):
-            yield ChangedFact(name, _said(a), _said(b))
+            yield ChangedFact(name, some(a) or UNRECORDED, some(b) or UNRECORDED)
 
 
 def _measured(a: set[Any], b: set[Any]) -> bool:
@@ -159,8 +155,3 @@ def _measured(a: set[Any], b: set[Any]) -> bool:
 
 def _overlap(a: set[Any], b: set[Any]) -> bool:
     return bool(a and b) and max(a) >= min(b) and max(b) >= min(a)
-
-
-def _said(values: set[Any]) -> str:
-    words = sorted(map(shown, values))
-    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "") if words else "not recorded"

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.report.data import VAL_LOSS
-from bootstrap.report.summary import shown
+from bootstrap.report.formatting import shown, some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bootstrap.report.summary import Report
-
-_VALUES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class Fact:
 def facts(report: Report) -> list[Fact]:
     """Return all recorded facts, by name."""
     data = report.data
-    # A host that failed need not have told.
+    # A host that failed may lack facts.
     everywhere = data.hosts_with_facts(host for host in data.hosts if host.status != "failed")
     expected = sum(host.status != "failed" for host in data.hosts)
     known = {name: values for name, values in sorted(data.every_value.items()) if name != VAL_LOSS}
@@ -37,22 +33,6 @@ def facts(report: Report) -> list[Fact]:
     return [
         Fact(name, shown(*values), ())
         if name in shared
-        else Fact(name, None, tuple(_said(group.get(name, set())) for group in of_group))
+        else Fact(name, None, tuple(some(group.get(name, ())) for group in of_group))
         for name, values in known.items()
     ]
-
-
-def _said(values: set[Any]) -> str:
-    if len(values) > 1 and not any(isinstance(value, str | bool) for value in values):
-        return f"{_number(min(values))} to {_number(max(values))}"
-    return _listed(sorted(map(shown, values)))
-
-
-def _number(value: Any) -> str:
-    return f"{value:,.6g}" if isinstance(value, float) else f"{value}"
-
-
-def _listed(values: Sequence[str]) -> str:
-    if len(values) > _VALUES_SHOWN:
-        return f"{', '.join(values[:_VALUES_SHOWN])} and {len(values) - _VALUES_SHOWN:,} others"
-    return ", ".join(values)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bootstrap.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 FORMAT = 1
@@ -35,8 +35,8 @@ class Spread:
     """Repeated measurements."""
 
     median: float
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     count: int
 
 
@@ -154,8 +154,8 @@ def _point(point: dict[str, Any], peaks: Sequence[dict[str, Any]], machine: str)
 
 
 def _spread(value: dict[str, Any]) -> Spread:
-    median, least, most = (_positive(value[key]) for key in ("median", "least", "most"))
-    return Spread(median, least, most, int(value["count"]))
+    median, low, high = (_positive(value[key]) for key in ("median", "least", "most"))
+    return Spread(median, low, high, int(value["count"]))
 
 
 def _positive(value: Any) -> float:
@@ -167,25 +167,14 @@ def _positive(value: Any) -> float:
 
 def over_threads(points: Iterable[Point]) -> list[Curve]:
     """Return the speed-up over CPU threads: one curve for a machine, network and precision with several counts."""
-    grouped: dict[tuple[Any, ...], list[Point]] = {}
-    for point in points:
-        if point.device == "cpu":
-            grouped.setdefault((point.machine, point.network, point.precision), []).append(point)
+    on_cpus = [point for point in points if point.device == "cpu"]
+    grouped = _fastest(on_cpus, lambda p: (p.machine, p.network, p.precision), lambda p: p.threads)
     curves = []
-    for (machine, network, precision), several in grouped.items():
-        ordered = sorted(_best({point.threads: [] for point in several}, several), key=lambda point: point.threads)
-        if len(ordered) > 1:
-            first = ordered[0]
-            scaled = tuple(_scaled(point, first, point.threads / first.threads) for point in ordered)
-            curves.append(Curve(f"{machine}: {network}, {precision}", scaled))
+    for (machine, network, precision), counts in grouped.items():
+        ordered = [counts[threads] for threads in sorted(counts)]
+        scaled = tuple(_scaled(point, ordered[0], point.threads / ordered[0].threads) for point in ordered)
+        curves.append(Curve(f"{machine}: {network}, {precision}", scaled))
     return curves
-
-
-def _best(by_threads: dict[int, list[Point]], points: Iterable[Point]) -> list[Point]:
-    """Return the fastest of the points with the same thread count."""
-    for point in points:
-        by_threads[point.threads].append(point)
-    return [max(same, key=lambda point: point.rate.median) for same in by_threads.values()]
 
 
 def over_hardware(points: Iterable[Point]) -> list[Curve]:
@@ -193,17 +182,10 @@ def over_hardware(points: Iterable[Point]) -> list[Curve]:
 
     The first file's machine is the baseline.
     """
-    grouped: dict[Network, dict[tuple[str, str], Point]] = {}
-    for point in points:
-        machines = grouped.setdefault(point.network, {})
-        known = machines.get((point.machine, point.device))
-        if known is None or point.rate.median > known.rate.median:
-            machines[point.machine, point.device] = point
     curves = []
-    for network, machines in grouped.items():
-        if len(machines) > 1:
-            every = list(machines.values())
-            curves.append(Curve(str(network), tuple(_scaled(point, every[0], None) for point in every)))
+    for network, machines in _fastest(points, lambda p: p.network, lambda p: (p.machine, p.device)).items():
+        every = list(machines.values())
+        curves.append(Curve(str(network), tuple(_scaled(point, every[0], None) for point in every)))
     return curves
 
 
@@ -213,20 +195,26 @@ def over_size(points: Iterable[Point]) -> list[Curve]:
     Sizes of one network are compared: the same cell, layers, batch and sequence, each at its fastest setting. The
     smallest is the baseline, and the rate that is compared is operations a second, not characters.
     """
-    grouped: dict[tuple[Any, ...], dict[int, Point]] = {}
-    for point in points:
-        cell, layers, size, batch, sequence = point.network
-        sizes = grouped.setdefault((point.machine, point.device, cell, layers, batch, sequence), {})
-        if size not in sizes or point.gigaflops > sizes[size].gigaflops:
-            sizes[size] = point
+    grouped = _fastest(points, lambda p: (p.machine, p.device, p.network._replace(size=0)), lambda p: p.network.size)
     curves = []
-    for (machine, device, cell, layers, *_), sizes in grouped.items():
-        if len(sizes) > 1:
-            ordered = [sizes[size] for size in sorted(sizes)]
-            first = ordered[0].gigaflops
-            scaled = tuple(Scaled(p, p.gigaflops / first, None, p.peak / first if p.peak else None) for p in ordered)
-            curves.append(Curve(f"{machine} ({device}): {cell}, {layers} layers", scaled))
+    for (machine, device, network), sizes in grouped.items():
+        ordered = [sizes[size] for size in sorted(sizes)]
+        first = ordered[0].gigaflops
+        scaled = tuple(Scaled(p, p.gigaflops / first, None, p.peak / first if p.peak else None) for p in ordered)
+        curves.append(Curve(f"{machine} ({device}): {network.cell}, {network.layers} layers", scaled))
     return curves
+
+
+def _fastest(
+    points: Iterable[Point], group_of: Callable[[Point], Any], key_of: Callable[[Point], Any]
+) -> dict[Any, dict[Any, Point]]:
+    """Return groups of points that differ in their key, with each key's fastest point; only those with several."""
+    groups: dict[Any, dict[Any, Point]] = {}
+    for point in points:
+        known = groups.setdefault(group_of(point), {})
+        if key_of(point) not in known or point.rate.median > known[key_of(point)].rate.median:
+            known[key_of(point)] = point
+    return {group: known for group, known in groups.items() if len(known) > 1}
 
 
 def _scaled(point: Point, first: Point, ideal: float | None) -> Scaled:

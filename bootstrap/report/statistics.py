@@ -1,4 +1,4 @@
-"""What a handful of timings can say: summaries, the interval of a median, exact tests of a difference.
+"""Statistics of small samples: summaries, confidence intervals of a median, exact tests of a difference.
 
 Nothing here needs more than the standard library, so that a freshly installed host can report on itself. The tests
 hold these functions against SciPy's and against published tables.
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEVEL = 0.05
-"""How often a difference may be claimed where there is none, over all the comparisons of one table."""
+ALPHA = 0.05
+"""The family-wise error rate: how often a table may report a difference where there is none."""
 
 POWER = 0.8
-"""How likely the suggested number of replicas finds a difference of the size that was seen."""
+"""How likely the required sample size finds a difference of the observed size."""
 
 INTERVAL_FROM = 6
 """Below this many values no order statistics hold a median with 95 % confidence: 1 - 2/2^5 is 0.9375."""
@@ -92,19 +92,19 @@ def _enclosing(n: int, confidence: float) -> tuple[int, float, float]:
     return d, 1 - 2 * tail / total, 1 - 2 * (tail + term) / total
 
 
-def compare(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the two-sided p of the permutation test on the sum of ranks: were `a` and `b` drawn alike?
+def rank_sum_test(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the two-sided p of the permutation rank-sum test: are `a` and `b` from the same distribution?
 
-    Every way of dealing the pooled values into groups of these sizes is counted, ties as they are (Wilcoxon's test
+    Every split of the pooled values into groups of these sizes is counted, ties as they are (Wilcoxon's test
     with its exact conditional distribution), up to 80 values; beyond, its normal approximation.
     """
-    return compare_within([(a, b)])
+    return stratified_rank_sum_test([(a, b)])
 
 
-def compare_within(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
-    """Return the p of the same test over several pairs of groups at once, values dealt only within their pair.
+def stratified_rank_sum_test(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """Return the p of the same test over several strata at once, values permuted only within their stratum.
 
-    This is how two runs over several distros are compared: each distro is held against itself, and all of them
+    This is how two runs over several distros are compared: each distro is compared with itself, and all of them
     together decide what three replicas of one cannot.
     """
     ranked = [_Ranks.of(a, b) for a, b in strata if a and b]
@@ -113,12 +113,11 @@ def compare_within(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) ->
     observed = sum(ranks.observed for ranks in ranked)
     if sum(len(ranks.doubled) for ranks in ranked) > _EXACT_UP_TO:
         return _normal_p(observed, ranked)
-    counts = [1]
-    for ranks in ranked:
-        counts = _convolve(counts, ranks.distribution())
-    total = sum(counts)
+    digit = sum(len(ranks.doubled) for ranks in ranked) + 1  # bits: no sum of n ranks has 2^n ways or more
+    packed, mask = math.prod(ranks.distribution(digit) for ranks in ranked), (1 << digit) - 1
+    counts = [(packed >> shift) & mask for shift in range(0, packed.bit_length(), digit)]
     lower, upper = sum(counts[: observed + 1]), sum(counts[observed:])
-    return min(1.0, 2 * min(lower, upper) / total)
+    return min(1.0, 2 * min(lower, upper) / sum(counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,51 +130,28 @@ class _Ranks:
 
     @classmethod
     def of(cls, a: Sequence[float], b: Sequence[float]) -> _Ranks:
-        pooled = sorted(a) + sorted(b)
-        order = sorted(range(len(pooled)), key=pooled.__getitem__)
-        ranks = [0] * len(pooled)
-        start = 0
-        while start < len(order):
-            end = start
-            while end + 1 < len(order) and pooled[order[end + 1]] == pooled[order[start]]:
-                end += 1
-            for position in range(start, end + 1):
-                ranks[order[position]] = start + end + 2
-            start = end + 1
-        return cls(tuple(ranks), len(a), sum(ranks[: len(a)]))
+        pooled = sorted([*a, *b])
+        ranks = tuple(bisect_left(pooled, x) + bisect_right(pooled, x) + 1 for x in (*a, *b))
+        return cls(ranks, len(a), sum(ranks[: len(a)]))
 
-    def distribution(self) -> list[int]:
+    def distribution(self, digit: int) -> int:
         """Return, for each sum, how many ways there are to choose `chosen` of the ranks that add up to it.
 
         The generating function of the sums, multiplied out one rank at a time. A polynomial is one large integer
-        whose digits are its coefficients: multiplying by a power is a shift.
+        whose digits, of so many bits, are its coefficients: multiplying by a power is a shift.
         """
-        digit = len(self.doubled) + 1  # bits; no coefficient exceeds 2^n
         polynomials = [1] + [0] * self.chosen
         for rank in self.doubled:
             for size in range(self.chosen, 0, -1):
                 polynomials[size] += polynomials[size - 1] << (rank * digit)
-        packed, mask = polynomials[self.chosen], (1 << digit) - 1
-        return [(packed >> shift) & mask for shift in range(0, packed.bit_length(), digit)]
+        return polynomials[self.chosen]
 
     def moments(self) -> tuple[float, float]:
-        """Return mean and variance of the sum of the chosen ranks when every choice is equally likely."""
+        """Return mean and variance of the sum of the chosen ranks under the null hypothesis."""
         n, m = len(self.doubled), self.chosen
         mean = sum(self.doubled) / n
         spread = sum((rank - mean) ** 2 for rank in self.doubled) / (n - 1)
         return m * mean, m * (n - m) / n * spread
-
-
-def _convolve(a: list[int], b: list[int]) -> list[int]:
-    if a == [1]:
-        return b
-    result = [0] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        if x:
-            for j, y in enumerate(b):
-                if y:
-                    result[i + j] += x * y
-    return result
 
 
 def _normal_p(observed: int, ranked: Sequence[_Ranks]) -> float:
@@ -187,12 +163,12 @@ def _normal_p(observed: int, ranked: Sequence[_Ranks]) -> float:
     return min(1.0, math.erfc(distance / math.sqrt(2 * variance)))
 
 
-def smallest_p(n: int, m: int) -> float:
-    """Return the smallest two-sided p that groups of n and m can give: when no two of their values overlap."""
+def minimum_attainable_p(n: int, m: int) -> float:
+    """Return the minimum attainable two-sided p for groups of n and m: when their values do not overlap."""
     return min(1.0, 2 / math.comb(n + m, n))
 
 
-def adjust(ps: Sequence[float]) -> list[float]:
+def holm(ps: Sequence[float]) -> list[float]:
     """Return p values adjusted for how many there are (S. Holm, A simple sequentially rejective procedure, 1979)."""
     order = sorted(range(len(ps)), key=ps.__getitem__)
     adjusted, running = [0.0] * len(ps), 0.0
@@ -202,16 +178,16 @@ def adjust(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def fewest_replicas(comparisons: int = 1, level: float = LEVEL) -> int:
-    """Return the smallest n at which n against n can decide at all, when so many comparisons are made at once."""
+def minimum_n(comparisons: int = 1) -> int:
+    """Return the smallest n at which n against n can be significant, with so many comparisons."""
     n = 1
-    while smallest_p(n, n) * comparisons > level:
+    while minimum_attainable_p(n, n) * comparisons > ALPHA:
         n += 1
     return n
 
 
-def enough_replicas(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> int | None:
-    """Estimate the n for which n against n would decide, if the groups differ as they seem to; None: no telling.
+def required_sample_size(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> int | None:
+    """Estimate the n each that the observed effect needs to be significant; None where the groups look alike.
 
     G. E. Noether, Sample size determination for some common nonparametric tests, JASA 82, 1987: from the share of
     pairs in which one group's value is the larger. A rough guide: the share is itself estimated from few values.
@@ -224,9 +200,9 @@ def enough_replicas(a: Sequence[float], b: Sequence[float], comparisons: int = 1
     if abs(share - 0.5) < 0.05:
         return None
     normal = statistics.NormalDist()
-    z = normal.inv_cdf(1 - LEVEL / comparisons / 2) + normal.inv_cdf(POWER)
+    z = normal.inv_cdf(1 - ALPHA / comparisons / 2) + normal.inv_cdf(POWER)
     total = z**2 / (3 * (share - 0.5) ** 2)
-    return max(math.ceil(total / 2), fewest_replicas(comparisons))
+    return max(math.ceil(total / 2), minimum_n(comparisons))
 
 
 def _rank_within(ordered: Sequence[float], x: float) -> float:

@@ -1,4 +1,4 @@
-"""From hosts to groups: their figures, which of them differ, and what that took or would take to decide."""
+"""From hosts to groups: their figures, which of them differ, and the sample size that a decision needs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import difflib
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.errors import UsageError
 from bootstrap.report import statistics
 from bootstrap.report.data import COMPARED, METRICS, VAL_LOSS, Data, Host
+from bootstrap.report.formatting import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from bootstrap.report.statistics import Summary
 
 MOST_COMPARED = 24
-"""Of more groups than this no two are compared: over hundreds of comparisons next to nothing can be decided."""
+"""More groups than this are not compared: over hundreds of comparisons hardly anything is significant."""
 
 UNRECORDED = "not recorded"
 UNNAMED_FAILURE = "unclassified"
 
-# What people call some facts.
+# Shorter names for some facts.
 _ALIASES = {
     "instance-type": "instance.type",
     "region": "zone.region",
@@ -33,8 +34,8 @@ _ALIASES = {
 }
 _OF_RUN = ("run", "provider", "version")
 
-# Where these differ between hosts that are compared, something else than the grouping may be what made the times.
-FAIR = (
+# Controlled variables: where they differ between the hosts, they may explain a difference, not the grouping.
+CONTROLLED = (
     "instance.type",
     "zone",
     "cpu.model",
@@ -54,7 +55,7 @@ _NEEDED = ("os.pretty", VAL_LOSS)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts that have something in common, and what is known of them.
+    """Hosts with the same value of the grouping facts, and their figures.
 
     `measured` and `values`: by duration, the hosts of which it is known, and their seconds, in the same order.
     """
@@ -70,17 +71,17 @@ class Group:
     val_loss: Summary | None
 
     def unknown(self, metric: str) -> Counter[str]:
-        """Count why the others are not known, those that failed apart (they are in `failures`)."""
+        """Count why durations are unknown, of hosts that did not fail (those are in `failures`)."""
         rest = [host for host in self.hosts if host.status in ("ok", "running") and host.seconds(metric) is None]
         return Counter(host.measures[metric].unknown for host in rest if metric in host.measures)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two groups held against each other by one duration. `slower` is the one with the larger median.
+    """Two groups compared by one duration. `slower` has the larger median.
 
-    `p` is adjusted for all comparisons of that duration. `decides_from`: the fewest replicas of each that could
-    decide; `would_decide`: how many probably would, if they differ as they seem to (None: no telling).
+    `p` and `minimum_p` (attainable) are adjusted for all comparisons of that duration. `minimum_n`: the fewest
+    replicas each that can be significant; `required_n`: the sample size that the observed effect needs, if known.
     """
 
     metric: str
@@ -89,19 +90,19 @@ class Comparison:
     difference: float
     p: float
     raw_p: float
-    smallest_p: float
-    decides_from: int
-    would_decide: int | None
+    minimum_p: float
+    minimum_n: int
+    required_n: int | None
 
     @property
-    def differs(self) -> bool:
-        """Say whether this is beyond the noise."""
-        return self.p <= statistics.LEVEL
+    def significant(self) -> bool:
+        """Whether the difference is significant."""
+        return self.p <= statistics.ALPHA
 
     @property
-    def decidable(self) -> bool:
-        """Say whether so few values could have shown a difference at all."""
-        return self.smallest_p <= statistics.LEVEL
+    def underpowered(self) -> bool:
+        """Whether no result of so few values could have been significant."""
+        return self.minimum_p > statistics.ALPHA
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +113,7 @@ class Report:
     by: tuple[str, ...]
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...]
-    unfair: dict[str, list[str]]
+    confounders: dict[str, list[str]]
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -142,7 +143,7 @@ def summarise(data: Data, by: Sequence[str] = ("distro",)) -> Report:
     labelled = sorted((_unique(_label(key, hosts, names), key, called), key, hosts) for key, hosts in keyed.items())
     groups = tuple(_group(key, label, hosts) for label, key, hosts in labelled)
     comparisons = [comparison for metric in COMPARED for comparison in _compare(groups, metric)]
-    return Report(data, tuple(names), groups, tuple(comparisons), _unfair(data, names))
+    return Report(data, tuple(names), groups, tuple(comparisons), _confounders(data, names))
 
 
 def _check_known(data: Data, given: str, name: str) -> None:
@@ -164,15 +165,8 @@ def _value(host: Host, name: str) -> str:
     return shown(host.facts[name]) if host.facts.get(name) is not None else UNRECORDED
 
 
-def shown(value: Any) -> str:
-    """Say a fact's value."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
 def _label(key: str, hosts: Sequence[Host], names: Sequence[str]) -> str:
-    """Name a group: a distro by what its hosts call themselves, where they agree."""
+    """Label a group: a distro by its hosts' own name, where they agree."""
     if list(names) != ["distro"]:
         return key
     called = {pretty for host in hosts if isinstance(pretty := host.facts.get("os.pretty"), str)}
@@ -209,10 +203,10 @@ def _compare(groups: Sequence[Group], metric: str) -> list[Comparison]:
     """Compare every two groups that have values, with p adjusted for how many comparisons that makes."""
     known = [group for group in groups if group.metrics[metric]]
     pairs = list(itertools.combinations(known, 2)) if len(known) <= MOST_COMPARED else []
-    raw = [statistics.compare(a.values[metric], b.values[metric]) for a, b in pairs]
+    raw = [statistics.rank_sum_test(a.values[metric], b.values[metric]) for a, b in pairs]
     return [
         _comparison(metric, pair, ps, len(pairs))
-        for pair, ps in zip(pairs, zip(raw, statistics.adjust(raw), strict=True), strict=True)
+        for pair, ps in zip(pairs, zip(raw, statistics.holm(raw), strict=True), strict=True)
     ]
 
 
@@ -220,7 +214,7 @@ def _comparison(metric: str, pair: tuple[Group, Group], ps: tuple[float, float],
     raw, adjusted = ps
     faster, slower = sorted(pair, key=lambda group: _median(group, metric))
     values = faster.values[metric], slower.values[metric]
-    smallest = statistics.smallest_p(len(values[0]), len(values[1]))
+    smallest = statistics.minimum_attainable_p(len(values[0]), len(values[1]))
     return Comparison(
         metric,
         faster,
@@ -229,8 +223,8 @@ def _comparison(metric: str, pair: tuple[Group, Group], ps: tuple[float, float],
         adjusted,
         raw,
         min(1.0, smallest * comparisons),
-        statistics.fewest_replicas(comparisons),
-        statistics.enough_replicas(*values, comparisons),
+        statistics.minimum_n(comparisons),
+        statistics.required_sample_size(*values, comparisons),
     )
 
 
@@ -239,9 +233,9 @@ def _median(group: Group, metric: str) -> float:
     return summary.median if summary else 0.0
 
 
-def _unfair(data: Data, by: Sequence[str]) -> dict[str, list[str]]:
-    """Return what differs between the hosts though a fair comparison would keep it the same."""
-    differing = [name for name in FAIR if name in data.varying and name not in by]
+def _confounders(data: Data, by: Sequence[str]) -> dict[str, list[str]]:
+    """Return the controlled variables that differ between the hosts, with their values."""
+    differing = [name for name in CONTROLLED if name in data.varying and name not in by]
     found = {name: sorted(map(shown, data.varying[name])) for name in differing}
     providers = sorted({host.run.provider for host in data.hosts})
     if len(providers) > 1 and "provider" not in by:

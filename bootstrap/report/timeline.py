@@ -1,15 +1,16 @@
 """A host's phases on one time line.
 
-Every clock is a stretch of its own: the launcher's, and the host's, once for each of its boots. Wall clocks place
-nothing, because they may be wrong or jump. The host's first boot is placed where the launcher saw the same phase
-begin (or after all that the launcher saw, where there is none), a later boot right after the one before it: how long
-a reboot took is not known, and is said to be so.
+The launcher has a clock, and each boot of the host has one. Wall clocks are not used: they may be wrong or jump. The
+host's first boot is aligned where the launcher saw the same phase begin (without one, after all that the launcher
+saw). A later boot follows the one before it directly: how long a reboot took is not known.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from bootstrap.report.formatting import phase_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A phase on the time line, in seconds from its start; `end` is None where it is not known."""
+    """A phase on the time line, in seconds from its start; `end` is None where it is unknown."""
 
     row: int
     path: str
@@ -31,10 +32,16 @@ class Bar:
     inner: bool
     """Whether other phases are inside it."""
 
+    @property
+    def note(self) -> str:
+        """How it ended, unless it is ok."""
+        rebooted = self.end is None and self.status not in ("open", "failed")
+        return "the host rebooted inside it" if rebooted else phase_note(self.status)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a host's time that one phase alone accounts for."""
+    """A stretch of a phase's self time."""
 
     row: int
     path: str
@@ -45,7 +52,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All of a host's bars, the pieces that its time is made of, and where it rebooted; in seconds from its start."""
+    """A host's bars, its time as pieces of self time, and where it rebooted; in seconds from its start."""
 
     length: float
     bars: tuple[Bar, ...]
@@ -54,7 +61,7 @@ class Timeline:
 
 
 def once(rows: Sequence[PhaseRow]) -> list[PhaseRow]:
-    """Leave out what was seen from outside of phases that the host timed itself; what came before them is first."""
+    """Leave out the launcher's rows of phases that the host timed itself; the launcher's others are first."""
     host_paths = {row.path for row in rows if row.source == "host"}
     kept = [row for row in rows if row.source == "host" or row.path not in host_paths]
     return sorted(kept, key=lambda row: row.source == "host")
@@ -116,7 +123,7 @@ def _together(
 
 
 def _pieces(rows: Sequence[PhaseRow], offsets: dict[tuple[str, str], float]) -> Iterator[Piece]:
-    """Yield what remains of each phase outside the phases inside it, from left to right."""
+    """Yield each phase's self time, from left to right."""
     inside: dict[int | None, list[PhaseRow]] = {}
     for row in rows:
         inside.setdefault(row.parent, []).append(row)

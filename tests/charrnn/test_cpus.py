@@ -1,5 +1,9 @@
 """How many CPUs a process may use, read from made-up control groups of both versions."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +75,34 @@ def test_a_share_of_a_cpu_is_one_thread(tmp_path: Path, monkeypatch: pytest.Monk
     for content, expected in (("50000 100000", 1), ("190000 100000", 1), ("300000 100000", 3), ("max 100000", 8)):
         group(root, ".", cpu__max=content)
         assert allowed_cpus(root, membership(tmp_path, "0::/\n")) == expected
+
+
+IMPORTS = {
+    "the command": "from charrnn.cli import run; run(['sample', '/nowhere'])",
+    "Python": "from charrnn import CharRNN",
+}
+
+
+def shown_by_openmp(program: str, **given: str) -> dict[str, str]:
+    """What libgomp says of its own settings when torch brings it."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=plain | {"OMP_DISPLAY_ENV": "verbose"} | given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return dict(re.findall(r"(\w+) = '([^']*)'", done.stderr))
+
+
+@pytest.mark.parametrize("way", IMPORTS)
+def test_openmp_s_threads_wait_briefly(way: str) -> None:
+    """Those of the very libgomp that torch brings: it reads its environment once, when it is loaded."""
+    assert shown_by_openmp(IMPORTS[way])["GOMP_SPINCOUNT"] == "1000"
+
+
+def test_what_the_user_says_of_waiting_holds() -> None:
+    assert shown_by_openmp(IMPORTS["the command"], OMP_WAIT_POLICY="ACTIVE")["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert shown_by_openmp(IMPORTS["the command"], OMP_WAIT_POLICY="ACTIVE")["GOMP_SPINCOUNT"] != "1000"
+    assert shown_by_openmp(IMPORTS["the command"], GOMP_SPINCOUNT="77")["GOMP_SPINCOUNT"] == "77"

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bootstrap import distros
+from bootstrap.distros import requirements
 from bootstrap.errors import BootstrapError
 from bootstrap.install import swap
-from bootstrap.packages import nvidia, plan
+from bootstrap.packages import nvidia
 from bootstrap.system import gpu, os_release
 from bootstrap.system.facts import Facts
 from bootstrap.system.gpu import Driver, Gpu
 from bootstrap.system.hardware import Memory
 from bootstrap.system.software import Python
-
-if TYPE_CHECKING:
-    from bootstrap.packages.base import Step
 
 HERE = Path(__file__).resolve().parent
 _MANAGERS = {"apt": "/usr/bin/apt-get", "dnf4": "/usr/bin/dnf", "dnf5": "/usr/bin/dnf5", "zypper": "/usr/bin/zypper"}
@@ -64,15 +62,12 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
             return found | {"refuse": release.refuse}
         choice = gpu.choose(case.get("accelerator", "auto"), host.gpus, host.driver, recipe=release.nvidia is not None)
         found |= {"torch": choice.build, "reason": choice.problem or choice.reason}
-        source = plan.python(release, host)
-        found["python"] = source.path or (source.source if source.source == "managed" else source.candidates[0].command)
-        manager = plan.manager(release, host)
-        wanted = plan.wanted(release, host, gpu=choice.build != "cpu", asked=case.get("asked", []))
-        steps = plan.plan(manager, *wanted, python=source.candidates)
-        found["commands"] = [line for step in steps for line in _lines(step, "")]
+        required, optional = requirements.wanted(release, host, gpu=choice.build != "cpu", asked=case.get("asked", []))
+        found["manager"] = release.manager
+        found["pythons"] = [",".join(python.packages) for python in release.python]
+        found["required"], found["optional"] = list(required.values()), list(optional.values())
         if choice.driver_needed and release.nvidia:
-            driver = nvidia.plan(manager, release.nvidia, host)
-            found["driver"] = [line for step in driver for line in _lines(step, "")]
+            found["driver"] = list(nvidia.plan(release.manager, release.nvidia, host).driver)
         if release.ec2 and "image" in case:
             image = release.ec2.image
             found["image"] = [release.ec2.user, image.ssm_for(case["image"]), image.name_for(case["image"])]
@@ -80,10 +75,3 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error)}
     found["swap"] = swap.decide(host).mib
     return found
-
-
-def _lines(step: Step, indent: str) -> list[str]:
-    lines = [indent + " ".join(step.argv)]
-    for other in step.otherwise:
-        lines += _lines(other, indent + "  ")
-    return lines

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from bootstrap import distros, resources
+from bootstrap import distros
+from bootstrap.build import script
 from bootstrap.errors import UnsupportedSystemError
 from bootstrap.install import plan
 from bootstrap.install.plan import Options, Present
 from bootstrap.packages import nvidia
-from bootstrap.packages import plan as packaging
 from bootstrap.system import os_release
 from bootstrap.system.facts import Facts
 from bootstrap.system.gpu import Gpu
@@ -26,7 +26,7 @@ from bootstrap.system.os_release import OsRelease
 from tests.distros import planning
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import Match
+    from bootstrap.distros.schema import Match
 
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "derivatives.yml").read_text())
 CAPTURES = sorted(path for path in (Path(__file__).parent / "os-release").iterdir() if not path.suffix)
@@ -34,16 +34,16 @@ MANAGERS = {"apt": "/usr/bin/apt-get", "dnf4": "/usr/bin/dnf", "zypper": "/usr/b
 THIRD_PARTY = ("developer.download.nvidia.com", "epel", "SUSEConnect")
 
 
-def below(root: Path, script: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a script that has the functions of bootstrap.sh, whose files of the system lie below a root folder."""
-    functions = "\n".join((resources.root() / "bootstrap.sh").read_text().splitlines()[:-1])
+def below(root: Path, lines: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run lines of shell that have the functions of bootstrap.sh, whose files of the system lie below a root folder."""
+    functions = "\n".join(script.whole().splitlines()[:-1])
     for name in ("/etc/os-release", "/usr/lib/os-release", "/etc/debian_version"):
         functions = functions.replace(name, f"{root}{name}")
     setup = (
         "LOG='' OMIT='' FIRST='' PREFIX=/nowhere SOURCE=. DISTRO='' MANAGER='' REGISTRATION='' GUESS='' TAKEN_FOR=''"
     )
     return subprocess.run(
-        ["bash", "-c", f"{functions}\n{setup}\n{script}"],
+        ["bash", "-c", f"{functions}\n{setup}\n{lines}"],
         capture_output=True, text=True, check=False, cwd=cwd or root,
     )  # fmt: skip
 
@@ -95,8 +95,8 @@ def test_what_a_derivative_is_taken_for(name: str) -> None:
     if match.release.nvidia is None:
         assert case["driver"] is None
         return
-    steps = nvidia.plan(packaging.manager(match.release, facts), match.release.nvidia, facts)
-    assert any(f"/repos/{case['driver']}/" in word for step in steps for word in step.argv)
+    steps = nvidia.plan(match.release.manager, match.release.nvidia, facts).driver
+    assert any(f"/repos/{case['driver']}/" in word for word in steps)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.get("guess")])

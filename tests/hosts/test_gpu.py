@@ -6,21 +6,17 @@ version decides the build of torch. What it does not: a kernel module that is bu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bootstrap import distros, system
-from bootstrap.events import Recorder
-from bootstrap.hosts.base import Result
-from bootstrap.packages import nvidia, plan
-from bootstrap.packages.execute import Executor
+from bootstrap.packages import nvidia
 from bootstrap.system import gpu
 from tests.lab import repository
 from tests.lab.layers import sh
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tests.lab.fixtures import MakeHost
@@ -62,9 +58,12 @@ def fake_packages(work: Path) -> Path:
     return out
 
 
-def test_the_driver_is_installed_and_decides_the_build_of_torch(host: MakeHost, tmp_path: Path) -> None:
+def test_the_driver_is_installed_and_decides_the_build_of_torch(host: MakeHost, checkout: Path, tmp_path: Path) -> None:
     folder = fake_sys(tmp_path / "sys")
-    machine = host("amzn2023", binds=[f"{folder}:/sys", f"{fake_packages(tmp_path / 'work')}:/srv/driver"])
+    machine = host(
+        "amzn2023",
+        binds=[f"{folder}:/sys", f"{checkout}:/srv/checkout", f"{fake_packages(tmp_path / 'work')}:/srv/driver"],
+    )
     lines = "[driver]\\nname=driver\\nbaseurl=file:///srv/driver\\ngpgcheck=0\\n"
     machine.run(f"printf '{lines}' >/etc/yum.repos.d/driver.repo")
     facts = system.read(machine.root, arch="x86_64", kernel=f"{KERNEL}.x86_64")
@@ -74,16 +73,12 @@ def test_the_driver_is_installed_and_decides_the_build_of_torch(host: MakeHost, 
     release = distros.match(facts.os).release
     assert release.nvidia is not None
 
-    def run(
-        argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float | None = None, **_: Any
-    ) -> Result:
-        done = machine.run(argv, env=env, timeout=timeout or 60)
-        return Result(done.exit_code, done.output, "", 0.0)
+    asked = nvidia.plan(release.manager, release.nvidia, facts).arguments()
 
-    manager = plan.manager(release, facts)
-    done = Executor(manager, run, Recorder(), holder=lambda: None).execute(nvidia.plan(manager, release.nvidia, facts))
+    done = machine.run(["bash", "/srv/checkout/bootstrap/packages/main.sh", "--answer", "/root/answer", *asked])
 
-    assert "nvidia-driver-cuda" in done.installed
+    assert done.exit_code == 0, done.output
+    assert "nvidia-driver-cuda" in (machine.up / "root/answer").read_text()
     assert machine.run("rpm -q nvidia-driver-cuda kernel6.12-devel kernel6.12-headers").exit_code == 0
     machine.stop(keep=True)  # a reboot, after which the module is loaded
     fake_sys(folder, driver="580.95.05")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cli
-from bootstrap.build import wheel as bundle
+from bootstrap.build import wheel as building
 from bootstrap.first_checkpoint import FirstCheckpoint
 from bootstrap.hosts import sessions
 from bootstrap.hosts.base import TIMED_OUT, CommandError, TransferError, check
@@ -392,8 +392,8 @@ def test_the_time_to_the_first_checkpoint_is_told_in_parts_on_the_hosts_clock(tm
 
 
 def test_the_bundle_is_a_wheel_that_the_first_stage_can_read(tmp_path: Path) -> None:
-    made = bundle.make(tmp_path)
-    assert bundle.pack() == made.wheel.read_bytes()
+    made = building.make(tmp_path)
+    assert building.pack() == made.wheel.read_bytes()
     with zipfile.ZipFile(made.wheel) as wheel:
         names = set(wheel.namelist())
         assert wheel.testzip() is None

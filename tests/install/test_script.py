@@ -18,8 +18,7 @@ import click
 import pytest
 
 from bootstrap import resources
-from bootstrap.build import dist
-from bootstrap.build import shell_table as shell_block
+from bootstrap.build import dist, script, shell_table
 from bootstrap.errors import UsageError
 from bootstrap.install.execute import OURS
 
@@ -32,11 +31,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 
 
-def functions(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script that has the functions of bootstrap.sh."""
-    *lines, last = SCRIPT.read_text().rstrip("\n").split("\n")
+def functions(more: str) -> subprocess.CompletedProcess[str]:
+    """Run lines of shell that have the functions of bootstrap.sh."""
+    *lines, last = script.whole().rstrip("\n").split("\n")
     assert last == '{ main "$@"; exit; }'
-    text = "\n".join([*lines, script])
+    text = "\n".join([*lines, more])
     return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
 
 
@@ -156,16 +155,16 @@ def test_a_dry_run_shows_the_phases_and_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_the_block_is_fresh() -> None:
-    assert shell_block.main(["--check"]) == 0
+    assert shell_table.main(["--check"]) == 0
 
 
 def test_a_stale_block_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script = tmp_path / "bootstrap.sh"
-    script.write_text(SCRIPT.read_text().replace("libstdc++6", "libstdc++5"))
-    assert shell_block.main(["--check"], script) == 1
+    stale = tmp_path / "bootstrap.sh"
+    stale.write_text(SCRIPT.read_text().replace("libstdc++6", "libstdc++5"))
+    assert shell_table.main(["--check"], stale) == 1
     assert "stale" in capsys.readouterr().err
-    assert shell_block.main(["--write"], script) == 0
-    assert script.read_text() == SCRIPT.read_text()
+    assert shell_table.main(["--write"], stale) == 0
+    assert stale.read_text() == SCRIPT.read_text()
 
 
 def test_what_a_cut_run_has_put_there_needs_no_room_again(tmp_path: Path) -> None:
@@ -322,12 +321,22 @@ class TestDist:
 
     def test_the_script_is_stamped_and_still_a_script(self, tmp_path: Path) -> None:
         assert dist.main(["--url", "https://example.org/x/", "--output", str(tmp_path)]) == 0
-        script = tmp_path / "bootstrap.sh"
-        assert "SOURCE_URL='https://example.org/x/charrnn_bootstrap-" in script.read_text()
-        assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
-        assert script.read_text().count("\n") == SCRIPT.read_text().count("\n")
+        made = tmp_path / "bootstrap.sh"
+        assert "SOURCE_URL='https://example.org/x/charrnn_bootstrap-" in made.read_text()
+        assert subprocess.run(["bash", "-n", str(made)], check=False).returncode == 0
+        assert made.read_text().count("\n") == script.whole().count("\n")
+        alone = subprocess.run(["bash", str(made), "--version"], capture_output=True, text=True, check=True, cwd="/")
+        assert "charrnn-bootstrap, from https://example.org/x/" in alone.stdout
+
+    def test_a_script_without_its_parts_says_so(self, tmp_path: Path) -> None:
+        shutil.copy(SCRIPT, tmp_path)
+        for how in ({"args": ["bash", str(tmp_path / SCRIPT.name)]}, {"args": ["bash"], "input": SCRIPT.read_text()}):
+            done = subprocess.run(**how, capture_output=True, text=True, check=False, cwd=tmp_path)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr.startswith("bootstrap.sh: its parts are missing: run it from a checkout")
+            assert done.stderr.count("\n") == 1
 
     @pytest.mark.parametrize("url", ["", "example.org", "https://example.org/'; rm -rf /'", "ftp://example.org"])
     def test_what_is_no_url_is_not_stamped(self, url: str) -> None:
         with pytest.raises(UsageError):
-            dist.stamp(SCRIPT.read_text(), url, "0" * 64)
+            dist.stamp(script.whole(), url, "0" * 64)

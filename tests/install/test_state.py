@@ -237,7 +237,7 @@ def test_a_run_is_recorded_from_its_first_moment_with_what_was_asked_for(
     (tmp_path / "state" / "charrnn-bootstrap").mkdir(parents=True)
     (tmp_path / "state" / "charrnn-bootstrap" / "ledger.sqlite").write_text("no database" * 100)
     assert record.main(["--distro", "debian", "--", "bootstrap.sh", *asked.arguments()]) == 0
-    assert "ledger.sqlite was damaged: it is " in capsys.readouterr().err
+    assert "ledger.sqlite was damaged: it is now " in capsys.readouterr().err
     with Ledger() as ledger:
         (row,) = ledger.rows("SELECT started_wall, command FROM runs")
     assert row["started_wall"] == moment.wall

@@ -21,7 +21,7 @@ from tests.distros import planning
 from tests.lab import recipe
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import NvidiaStep
+    from bootstrap.distros.schema import NvidiaStep
 
 TOP = Path(__file__).resolve().parents[2]
 RECORD = TOP / "docs" / "lab-run.json"

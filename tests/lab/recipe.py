@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bootstrap.distros import load_all
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import Release
+    from bootstrap.distros.schema import Release
 
 HERE = Path(__file__).resolve().parent
 OS_RELEASE = HERE.parent / "distros" / "os-release"

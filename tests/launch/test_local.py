@@ -91,7 +91,7 @@ def test_a_damaged_ledger_that_is_set_aside_is_said(
     assert cli.run(["launch", "--provider", "local", "--dry-run"]) == 0
     (kept,) = path.parent.glob("ledger.sqlite.damaged-*")
     assert (
-        capsys.readouterr().err == f"note: the ledger {path} was damaged: it is {kept} now, and a new one was begun\n"
+        capsys.readouterr().err == f"note: the ledger {path} was damaged: it is now {kept}, and a new one was started\n"
     )
     assert cli.run(["launch", "--provider", "local", "--dry-run"]) == 0
     assert not capsys.readouterr().err

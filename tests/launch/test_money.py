@@ -180,3 +180,24 @@ def test_a_subnet_that_is_not_there_is_named(clerk: User, subnet: str) -> None:
     assert refused.stderr == (
         f"charrnn-bootstrap: there is no subnet {subnet} in us-east-1 (check --subnet and --region)\n"
     )
+
+
+LINUX = ("second", "Linux", "Linux/UNIX")
+
+
+@pytest.mark.parametrize(
+    ("distro", "billed"),
+    [
+        ("rhel", ("second", "RHEL", "Red Hat Enterprise Linux")),
+        ("rhel:8", ("second", "RHEL", "Red Hat Enterprise Linux")),
+        ("suse", ("hour", "SUSE", "SUSE Linux")),
+        *(
+            (name, ("second", "Linux", "Linux/UNIX"))
+            for name in ("amazon", "ubuntu", "debian", "rocky", "alma", "fedora")
+        ),
+        ("one-of-another-version", ("second", "Linux", "Linux/UNIX")),
+    ],
+)
+def test_a_distro_is_billed_as_its_file_says(distro: str, billed: tuple[str, str, str]) -> None:
+    listed = cost.listed(distro)
+    assert (listed.billing, listed.price_list, listed.spot_prices) == billed

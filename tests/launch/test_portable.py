@@ -20,6 +20,7 @@ TOP = Path(bootstrap.__file__).parents[1]
 # Modules whose strings may be Linux's own, and why.
 EXEMPT = {
     "bootstrap.clock": "/proc/uptime counts where it is there; else there is another clock",
+    "bootstrap.distros.requirements": "what hosts lack, in words",
     "bootstrap.first_checkpoint": "scripts for hosts",
     "bootstrap.hosts.detached": "scripts for hosts",
     "bootstrap.hosts.sessions": "scripts for hosts, and for this machine where it is one: without sessions none is run",
@@ -30,7 +31,7 @@ EXEMPT = {
 }
 # What only hosts do: `install` and `uninstall` end in one line elsewhere, before any of it is called.
 HOSTS_ONLY = ("bootstrap.install.", "bootstrap.packages.", "bootstrap.system.")
-LAUNCHER_TOO = ("bootstrap.build.wheel", "bootstrap.system.linux")
+LAUNCHER_TOO = ("bootstrap.packages.client", "bootstrap.packages.nvidia", "bootstrap.system.linux")
 
 PATHS = re.compile(r"(?<![\w.])/(?:proc|sys|run|dev/(?!null\b|tty\b|stdin\b|stdout\b)\w+|etc/os-release|lib/systemd)\b")
 GNU = re.compile(

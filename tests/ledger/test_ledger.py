@@ -114,7 +114,7 @@ def test_each_damaged_ledger_is_kept_under_a_name_of_its_own(path: Path) -> None
 def test_a_reader_leaves_a_damaged_ledger_where_it_is(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(DamagedLedgerError, match=r"damaged.*left as it is"):
+    with pytest.raises(DamagedLedgerError, match=r"damaged.*not changed"):
         Ledger(path, read_only=True)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 

@@ -62,7 +62,7 @@ def test_too_few_hosts_are_said_and_fail_only_when_asked(ledger: Ledger, diff: C
     synthetic.run(ledger, slowed(AMAZON, torch=3), 3, seed=2, name="b")
     done = diff("a", "b", "--fail-on", "10")
     assert done.code == 0
-    assert "too few hosts to tell: install of Amazon Linux 2023" in done.err
+    assert "too few hosts to decide: install of Amazon Linux 2023" in done.err
     assert diff("a", "b", "--fail-on", "10", "--fail-undecided").code == 12
 
 

@@ -45,7 +45,7 @@ def test_its_seconds_are_divided(ledger: Ledger) -> None:
     data = load(ledger)
     (host,) = data.hosts
     assert host.seconds("first-checkpoint") == pytest.approx(31.0)
-    columns = data.spent("first-checkpoint")
+    columns = data.self_time("first-checkpoint")
     spent = {part.path: column[host.place] for part, column in columns.items() if abs(column[host.place]) > 0.005}
     assert spent == pytest.approx(
         {

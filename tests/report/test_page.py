@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from bootstrap.ledger import Ledger
-from bootstrap.report import load, present, summarise, words
+from bootstrap.report import formatting, load, present, summarise
 from tests.report import synthetic
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_every_figure_stands_under_its_heading(browser: WebDriver, pages: Path, 
         report = summarise(load(ledger, every=True))
     for row, group in zip(rows, report.groups, strict=True):
         medians = [cell for head, cell in zip(heads, row, strict=True) if head == "median"]
-        assert medians == [words.seconds(summary.median) for summary in group.metrics.values() if summary]
+        assert medians == [formatting.seconds(summary.median) for summary in group.metrics.values() if summary]
         assert group.val_loss is not None
         assert row[heads.index("val loss")] == f"{group.val_loss.median:.4f}"
         assert row[heads.index("failed")] == str(sum(group.failures.values()))

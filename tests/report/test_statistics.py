@@ -83,7 +83,7 @@ values = st.lists(st.integers(0, 12).map(float), min_size=1, max_size=6)
 
 @given(values, values)
 def test_the_test_is_exact_with_ties_as_they_come(a: list[float], b: list[float]) -> None:
-    assert statistics.compare(a, b) == pytest.approx(by_counting(a, b))
+    assert statistics.rank_sum_test(a, b) == pytest.approx(by_counting(a, b))
 
 
 @pytest.mark.parametrize(("n", "m"), [(3, 3), (4, 6), (8, 5), (7, 7)])
@@ -94,14 +94,14 @@ def test_the_test_agrees_with_scipys_permutation_test(n: int, m: int) -> None:
     theirs = scipy.stats.permutation_test(
         (ranks[:n], ranks[n:]), lambda x, _y, axis: np.sum(x, axis=axis), vectorized=True, n_resamples=np.inf
     )
-    assert statistics.compare(list(a), list(b)) == pytest.approx(theirs.pvalue)
+    assert statistics.rank_sum_test(list(a), list(b)) == pytest.approx(theirs.pvalue)
 
 
 @pytest.mark.parametrize("n", [20, 40])
 def test_the_test_agrees_with_scipys_exact_distribution_for_many(n: int) -> None:
     chance = np.random.default_rng(n)
     a, b = chance.normal(size=n), chance.normal(0.6, size=n)
-    assert statistics.compare(list(a), list(b)) == pytest.approx(
+    assert statistics.rank_sum_test(list(a), list(b)) == pytest.approx(
         scipy.stats.mannwhitneyu(a, b, method="exact").pvalue, rel=1e-9
     )
 
@@ -109,7 +109,7 @@ def test_the_test_agrees_with_scipys_exact_distribution_for_many(n: int) -> None
 def test_beyond_what_is_counted_the_normal_approximation_is_scipys() -> None:
     chance = np.random.default_rng(5)
     a, b = chance.integers(0, 50, 300).astype(float), chance.integers(3, 53, 400).astype(float)
-    assert statistics.compare(list(a), list(b)) == pytest.approx(
+    assert statistics.rank_sum_test(list(a), list(b)) == pytest.approx(
         scipy.stats.mannwhitneyu(a, b, method="asymptotic").pvalue, rel=1e-9
     )
 
@@ -120,11 +120,11 @@ def test_where_there_is_no_difference_one_is_rarely_found(source: str, n: int) -
     draw, _ = SOURCES[source]
     chance = random.Random(f"null {source} {n}")
     found = sum(
-        statistics.compare([draw(chance) for _ in range(n)], [draw(chance) for _ in range(n)]) <= statistics.LEVEL
+        statistics.rank_sum_test([draw(chance) for _ in range(n)], [draw(chance) for _ in range(n)]) <= statistics.ALPHA
         for _ in range(EXPERIMENTS)
     )
     # The level, and three standard errors of a share of 5 % in so many experiments.
-    assert found / EXPERIMENTS <= statistics.LEVEL + 3 * math.sqrt(0.05 * 0.95 / EXPERIMENTS)
+    assert found / EXPERIMENTS <= statistics.ALPHA + 3 * math.sqrt(0.05 * 0.95 / EXPERIMENTS)
 
 
 def test_over_all_comparisons_of_a_table_the_level_holds() -> None:
@@ -132,14 +132,14 @@ def test_over_all_comparisons_of_a_table_the_level_holds() -> None:
     wrong = 0
     for _ in range(1000):
         groups = [[chance.gauss(30, 3) for _ in range(6)] for _ in range(4)]
-        ps = statistics.adjust([statistics.compare(a, b) for a, b in itertools.combinations(groups, 2)])
-        wrong += min(ps) <= statistics.LEVEL
-    assert wrong / 1000 <= statistics.LEVEL + 3 * math.sqrt(0.05 * 0.95 / 1000)
+        ps = statistics.holm([statistics.rank_sum_test(a, b) for a, b in itertools.combinations(groups, 2)])
+        wrong += min(ps) <= statistics.ALPHA
+    assert wrong / 1000 <= statistics.ALPHA + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_adjusted_p_are_holms(ps: list[float]) -> None:
-    adjusted = statistics.adjust(ps)
+    adjusted = statistics.holm(ps)
     order = np.argsort(ps, kind="stable")
     steps = np.maximum.accumulate([(len(ps) - i) * ps[j] for i, j in enumerate(order)])
     assert [adjusted[j] for j in order] == pytest.approx(np.minimum(1, steps))
@@ -147,22 +147,23 @@ def test_adjusted_p_are_holms(ps: list[float]) -> None:
 
 def test_groups_that_do_not_overlap_reach_the_smallest_p() -> None:
     for n in range(1, 9):
-        assert statistics.compare(list(range(n)), list(range(100, 100 + n))) == statistics.smallest_p(n, n)
-    assert [statistics.fewest_replicas(comparisons) for comparisons in (1, 3, 6)] == [4, 5, 5]
-    assert statistics.smallest_p(3, 3) == 0.1
+        p = statistics.rank_sum_test(list(range(n)), list(range(100, 100 + n)))
+        assert p == statistics.minimum_attainable_p(n, n)
+    assert [statistics.minimum_n(comparisons) for comparisons in (1, 3, 6)] == [4, 5, 5]
+    assert statistics.minimum_attainable_p(3, 3) == 0.1
 
 
 def test_pairs_compared_within_their_strata() -> None:
     # Three against three decide nothing alone; four such pairs, all in the same direction, do.
     strata = [([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), ([61.0, 62.0, 63.0], [64.0, 65.0, 66.0])] * 2
-    assert statistics.compare(*strata[0]) == 0.1
-    assert statistics.compare_within(strata) == pytest.approx(2 / 20**4)
+    assert statistics.rank_sum_test(*strata[0]) == 0.1
+    assert statistics.stratified_rank_sum_test(strata) == pytest.approx(2 / 20**4)
 
 
 @given(values, values, values, values)
 def test_stratified_p_are_those_of_all_dealings(a: list[float], b: list[float], c: list[float], d: list[float]) -> None:
     a, b, c, d = a[:3], b[:3], c[:3], d[:3]
-    p = statistics.compare_within([(a, b), (c, d)])
+    p = statistics.stratified_rank_sum_test([(a, b), (c, d)])
     sums = []
     for x, y in ((a, b), (c, d)):
         ranks = scipy.stats.rankdata(x + y)
@@ -176,23 +177,23 @@ def test_stratified_p_are_those_of_all_dealings(a: list[float], b: list[float], 
 
 
 def test_values_that_are_all_the_same_show_nothing() -> None:
-    assert statistics.compare([1.0] * 5, [1.0] * 5) == 1.0
-    assert statistics.compare([1.0] * 50, [1.0] * 50) == 1.0
+    assert statistics.rank_sum_test([1.0] * 5, [1.0] * 5) == 1.0
+    assert statistics.rank_sum_test([1.0] * 50, [1.0] * 50) == 1.0
 
 
 def test_the_suggested_replicas_find_the_difference_as_often_as_they_say() -> None:
     chance = random.Random(3)
     a = [chance.gauss(30, 2) for _ in range(200)]
     b = [chance.gauss(32, 2) for _ in range(200)]
-    n = statistics.enough_replicas(a, b)
+    n = statistics.required_sample_size(a, b)
     assert n is not None
     found = sum(
-        statistics.compare([chance.gauss(30, 2) for _ in range(n)], [chance.gauss(32, 2) for _ in range(n)]) <= 0.05
+        statistics.rank_sum_test(*([chance.gauss(mean, 2) for _ in range(n)] for mean in (30, 32))) <= 0.05
         for _ in range(500)
     )
     assert 0.7 <= found / 500 <= 0.92
 
 
 def test_no_number_of_replicas_is_suggested_for_groups_that_look_alike() -> None:
-    assert statistics.enough_replicas([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) is None
-    assert statistics.enough_replicas([], [1.0]) is None
+    assert statistics.required_sample_size([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) is None
+    assert statistics.required_sample_size([], [1.0]) is None

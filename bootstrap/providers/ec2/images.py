@@ -17,7 +17,7 @@ from bootstrap.providers.ec2.api import AwsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bootstrap.distro_schema import Release
+    from bootstrap.distros.schema import Release
     from bootstrap.providers.ec2.api import Aws
 
 _UNWANTED = re.compile(

@@ -15,7 +15,7 @@ from bootstrap.providers.ec2 import prices as cost
 from bootstrap.providers.ec2 import schedule as order
 
 if TYPE_CHECKING:
-    from bootstrap.distro_schema import Release
+    from bootstrap.distros.schema import Release
     from bootstrap.providers.base import Request
     from bootstrap.providers.ec2.api import Aws
 

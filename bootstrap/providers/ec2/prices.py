@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bootstrap import distros
+from bootstrap.distros.schema import Ec2, Image
 from bootstrap.providers.ec2.api import ASIDE, AwsError
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from bootstrap.providers.ec2.network import InstanceType
 
 BURSTABLE = ("t2.", "t3.", "t3a.", "t4g.")
-_SYSTEMS = {"rhel": "RHEL", "suse": "SUSE"}  # all others are billed as Linux
 # Service Quotas counts vCPUs by families of instance types: how their names begin, its codes on demand and for spot.
 # https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html
 _QUOTAS: tuple[tuple[str, str, str, str | None], ...] = (
@@ -76,13 +77,18 @@ def so_far(price: float | None, billing: str, seconds: float) -> float | None:
     return price * (math.ceil(max(seconds, 1) / 3600) if billing == "hour" else max(seconds, 60) / 3600)
 
 
+def listed(distro: str) -> Ec2:
+    """Return how a distro is billed, by its name or NAME:RELEASE; as Linux where this version does not know it."""
+    known = distros.load_all().get(distro.partition(":")[0])
+    return (known.release().ec2 if known else None) or Ec2(user="", image=Image(owner="", name=""))
+
+
 def on_demand(aws: Aws, instance_type: str, distro: str) -> float | None:
     """Ask AWS's price list for the price of an hour; None where it does not say."""
-    family = distro.partition(":")[0]
     filters = {
         "instanceType": instance_type,
         "regionCode": aws.region,
-        "operatingSystem": _SYSTEMS.get(family, "Linux"),
+        "operatingSystem": listed(distro).price_list,
         "tenancy": "Shared",
         "preInstalledSw": "NA",
         "capacitystatus": "Used",
@@ -106,14 +112,12 @@ def on_demand(aws: Aws, instance_type: str, distro: str) -> float | None:
 
 def spot(aws: Aws, instance_type: str, distro: str) -> float | None:
     """Return the highest spot price of the region's zones now; None where AWS does not say."""
-    family = distro.partition(":")[0]
-    description = {"rhel": "Red Hat Enterprise Linux", "suse": "SUSE Linux"}.get(family, "Linux/UNIX")
     with suppress(AwsError, KeyError, ValueError):
         answer = aws.ask_aside(
             "DescribeSpotPriceHistory",
             aws.client("ec2", config=ASIDE).describe_spot_price_history,
             InstanceTypes=[instance_type],
-            ProductDescriptions=[description],
+            ProductDescriptions=[listed(distro).spot_prices],
             MaxResults=20,
         )
         prices = [float(one["SpotPrice"]) for one in answer["SpotPriceHistory"]]

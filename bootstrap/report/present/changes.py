@@ -6,10 +6,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.report import words
+from bootstrap.report.formatting import TITLES, count, doing, listed, p_value, percent, seconds
 from bootstrap.report.present.document import summary_document
-from bootstrap.report.statistics import LEVEL
-from bootstrap.report.words import TITLES, listed, p_value, percent, seconds
+from bootstrap.report.statistics import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ def text(difference: Difference) -> str:
 
 def _side(report: Report) -> str:
     runs = [run.id + (f" ({run.name})" if run.name else "") for run in report.data.runs]
-    return f"{listed(runs[:6])}{' …' if len(runs) > 6 else ''}, {words.count(len(report.data.hosts), 'host')}"
+    return f"{listed(runs[:6])}{' …' if len(runs) > 6 else ''}, {count(len(report.data.hosts), 'host')}"
 
 
 def _changes(difference: Difference) -> Iterator[str]:
@@ -48,7 +47,7 @@ def _changes(difference: Difference) -> Iterator[str]:
             cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:-1], widths[1:], strict=True))]
             yield f"  {'  '.join(cells)}  {row[-1]}"
             if change.parts:
-                moved = [f"{words.doing(part)} {'+' if by > 0 else '-'}{seconds(abs(by))}" for part, by in change.parts]
+                moved = [f"{doing(part)} {'+' if by > 0 else '-'}{seconds(abs(by))}" for part, by in change.parts]
                 yield f"  {'':{widths[0]}}  {'; '.join(moved)}"
         yield ""
 
@@ -59,11 +58,15 @@ def _row(change: Change) -> list[str]:
     told = {
         "slower": f"slower ({p_value(change.p)})",
         "faster": f"faster ({p_value(change.p)})",
-        "alike": f"no difference beyond the noise ({p_value(change.p)})",
-        "undecided": f"cannot be told: {change.decides_from} hosts each could decide",
+        "not significant": f"not significant ({p_value(change.p)})",
+        "underpowered": f"underpowered: needs at least {change.minimum_n} hosts each",
     }[change.verdict]
     n = f"n = {before.n}, {after.n}" if before and after else ""
     return [change.label, *timed, percent(change.share), n, told]
+
+
+_VERDICTS = {"not significant": "alike", "underpowered": "undecided"}
+"""The verdicts' older names, which programs read."""
 
 
 def document(difference: Difference, allowed: float | None) -> str:
@@ -76,8 +79,8 @@ def document(difference: Difference, allowed: float | None) -> str:
             "after": summary_document(change.after),
             "change": round(change.share, 6),
             "p_adjusted": change.p,
-            "verdict": change.verdict,
-            "fewest_replicas_that_could_decide": change.decides_from,
+            "verdict": _VERDICTS.get(change.verdict, change.verdict),
+            "fewest_replicas_that_could_decide": change.minimum_n,
             "parts": [{"path": p.path, "category": p.category, "seconds": round(by, 6)} for p, by in change.parts],
             "rows": {"before": list(change.rows[0]), "after": list(change.rows[1])},
         }
@@ -86,7 +89,7 @@ def document(difference: Difference, allowed: float | None) -> str:
     whole = {
         "format": "charrnn-bootstrap diff",
         "version": 1,
-        "level": LEVEL,
+        "level": ALPHA,
         "before": [run.id for run in difference.before.data.runs],
         "after": [run.id for run in difference.after.data.runs],
         "allowed": allowed,

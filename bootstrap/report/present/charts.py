@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.report import words
+from bootstrap.report import formatting
 from bootstrap.report.data import COMPARED
+from bootstrap.report.formatting import TITLES, seconds
 from bootstrap.report.present.errors import MissingLibraryError, NothingToDrawError
-from bootstrap.report.words import TITLES, seconds
 
 if TYPE_CHECKING:
     from bootstrap.report.summary import Group, Report
@@ -111,10 +111,10 @@ def _label(group: Group) -> str:
 
 def _title(report: Report) -> str:
     runs = report.data.runs
-    which = f"run {runs[0].id}" if len(runs) == 1 else words.count(len(runs), "run")
+    which = f"run {runs[0].id}" if len(runs) == 1 else formatting.count(len(runs), "run")
     days = sorted({run.started_wall[:10] for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"Install and first checkpoint · n = {words.count(len(report.data.hosts), 'host')} · {which} · {when}"
+    return f"Install and first checkpoint · n = {formatting.count(len(report.data.hosts), 'host')} · {which} · {when}"
 
 
 def _legend(groups: list[Group], every: int) -> str:

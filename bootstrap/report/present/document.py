@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from bootstrap import __version__, clock
-from bootstrap.report import blame, sentences, statistics
+from bootstrap.report import attribution, findings, statistics
+from bootstrap.report.breakdown import TICK
 from bootstrap.report.data import VAL_LOSS, Run
-from bootstrap.report.spending import TICK
 
 if TYPE_CHECKING:
     from bootstrap.report.data import Data, Host, PhaseRow
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 VERSION = 1
 PHASES_UP_TO = 500
-"""Of more hosts than this the phases are left out; their rows in the ledger stand beside each duration."""
+"""With more hosts than this, phases are left out; each duration still has its rows in the ledger."""
 
 _DIGITS = 6
+_KINDS = {"warning": "care"}  # an older name, which programs read
 
 
 def text(report: Report) -> str:
@@ -39,13 +40,13 @@ def document(report: Report, *, hosts: bool = True) -> dict[str, Any]:
         "made_at": clock.wall(),
         "ledger": str(data.ledger.path),
         "by": list(report.by),
-        "level": statistics.LEVEL,
+        "level": statistics.ALPHA,
         "runs": [run_document(run) for run in data.runs],
         "groups": [group_document(group, report) for group in report.groups],
         "comparisons": [comparison_document(comparison) for comparison in report.comparisons],
-        "blame": [_blame_document(item) for item in blame.explain(report)],
-        "sentences": [asdict(sentence) for sentence in sentences.say(report)],
-        "differing_facts": report.unfair,
+        "blame": [_attribution_document(item) for item in attribution.explain(report)],
+        "sentences": [{"kind": _KINDS.get(f.kind, f.kind), "text": f.text} for f in findings.derive(report)],
+        "differing_facts": report.confounders,
     }
     if hosts:
         with_phases = len(data.hosts) <= PHASES_UP_TO
@@ -95,14 +96,16 @@ def summary_document(summary: Summary | None) -> dict[str, Any]:
     """Return a summary as plain data; the interval only where one is claimed."""
     if summary is None:
         return {"n": 0}
+    figures = (summary.median, summary.minimum, summary.maximum, summary.mean)
     return {
         "n": summary.n,
-        "median": round(summary.median, _DIGITS),
-        "min": round(summary.minimum, _DIGITS),
-        "max": round(summary.maximum, _DIGITS),
-        "mean": round(summary.mean, _DIGITS),
+        **dict(zip(("median", "min", "max", "mean"), map(_rounded, figures), strict=True)),
         "interval_95": [round(value, _DIGITS) for value in summary.interval] if summary.interval else None,
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
@@ -114,15 +117,15 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "difference": round(comparison.difference, _DIGITS),
         "p": comparison.raw_p,
         "p_adjusted": comparison.p,
-        "differs": comparison.differs,
-        "decidable": comparison.decidable,
-        "smallest_possible_p_adjusted": comparison.smallest_p,
-        "fewest_replicas_that_could_decide": comparison.decides_from,
-        "replicas_that_probably_would_decide": comparison.would_decide,
+        "differs": comparison.significant,
+        "decidable": not comparison.underpowered,
+        "smallest_possible_p_adjusted": comparison.minimum_p,
+        "fewest_replicas_that_could_decide": comparison.minimum_n,
+        "replicas_that_probably_would_decide": comparison.required_n,
     }
 
 
-def _blame_document(item: blame.Blame) -> dict[str, Any]:
+def _attribution_document(item: attribution.Attribution) -> dict[str, Any]:
     return {
         "metric": item.comparison.metric,
         "slower": item.comparison.slower.key,
@@ -140,7 +143,7 @@ def _blame_document(item: blame.Blame) -> dict[str, Any]:
             for cause in item.causes
         ],
         "unexplained": round(item.unexplained, _DIGITS),
-        "also_different": [{"fact": name, "slower": a, "faster": b} for name, a, b in item.suspects],
+        "also_different": [{"fact": name, "slower": a, "faster": b} for name, a, b in item.confounders],
     }
 
 
@@ -160,7 +163,7 @@ def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | 
         "val_loss": host.facts.get(VAL_LOSS),
         "measures": {
             metric: {
-                "seconds": None if measure.seconds is None else round(measure.seconds, _DIGITS),
+                "seconds": _rounded(measure.seconds),
                 "unknown": measure.unknown or None,
                 "rows": {"phases": list(measure.rows)},
             }
@@ -179,10 +182,6 @@ def _host_document(data: Data, host: Host, group: str, phases: list[PhaseRow] | 
 def _phase_document(row: PhaseRow) -> dict[str, Any]:
     return {
         "row": row.id,
-        "parent": row.parent,
-        "source": row.source,
-        "path": row.path,
-        "category": row.category,
-        "status": row.status,
-        "seconds": None if row.seconds is None else round(row.seconds, _DIGITS),
+        **{name: getattr(row, name) for name in ("parent", "source", "path", "category", "status")},
+        "seconds": _rounded(row.seconds),
     }

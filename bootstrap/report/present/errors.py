@@ -14,4 +14,4 @@ class MissingLibraryError(BootstrapError):
 
 
 class NothingToDrawError(BootstrapError):
-    """A picture was asked for, and nothing was measured that could be in it."""
+    """Nothing was measured that a picture could show."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.report import provenance, sentences, statistics, timeline, words
+from bootstrap.report import findings, formatting, provenance, statistics, timeline
 from bootstrap.report.data import COMPARED, EMPTY_REMEDY
+from bootstrap.report.formatting import CATEGORIES, TITLES, seconds, span
 from bootstrap.report.present import document
 from bootstrap.report.present.errors import MissingLibraryError
-from bootstrap.report.words import CATEGORIES, TITLES, dollars, seconds, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,28 +33,14 @@ _BLOCK_BYTES = 150_000
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A bar of the summary chart: where things are, in percent of its width; and what to say of it."""
-
-    label: str
-    n: int
-    value: str
-    width: float
-    low: float
-    high: float
-    interval: tuple[float, float] | None
-    dots: tuple[float, ...]
-    tip: str
-
-
-@dataclass(frozen=True, slots=True)
 class Chart:
-    """A panel of the summary: a bar for each group, and the ticks of its axis as (percent, label)."""
+    """A panel of the summary: a bar per group. `scale`: percent of its width per second; `ticks`: percent, text."""
 
-    title: str
-    marks: tuple[Mark, ...]
-    ticks: tuple[tuple[float, str], ...]
-    missing: tuple[str, ...]
+    metric: str
+    groups: list[Group]
+    scale: float
+    ticks: list[tuple[float, str]]
+    missing: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,42 +53,6 @@ class Segment:
     tip: str
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """What a group's seconds were spent on, on average."""
-
-    label: str
-    value: str
-    segments: tuple[Segment, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """A phase in a waterfall."""
-
-    name: str
-    depth: int
-    value: str
-    left: float
-    width: float
-    category: str
-    status: str
-    tip: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waterfall:
-    """A host's time line: in one line, and phase by phase."""
-
-    name: str
-    group: str
-    role: str
-    value: str
-    strip: tuple[Segment, ...]
-    reboots: tuple[float, ...]
-    lanes: tuple[Lane, ...]
-
-
 def text(report: Report) -> str:
     """Return the page. Raises MissingLibraryError without Jinja2."""
     try:
@@ -112,59 +62,57 @@ def text(report: Report) -> str:
             "an HTML report needs Jinja2, which is not installed here",
             remedy="make the report where charrnn-bootstrap is installed in full, or choose another --format",
         ) from error
-    template = _template(jinja2)
-    return str(template.render(_context(report)))
+    facts = provenance.facts(report) if report.data.hosts else []
+    waterfalls, length = _waterfalls(report)
+    runs = report.data.runs
+    return str(
+        _template(jinja2).render(
+            report=report,
+            started=sorted(run.started_wall[:16].replace("T", " ") for run in runs),
+            findings=findings.derive(report),
+            charts=[chart for metric in COMPARED if (chart := _chart(report, metric))],
+            intervals=any(s.interval for group in report.groups for s in group.metrics.values() if s),
+            splits=[(metric, _splits(report, metric)) for metric in COMPARED],
+            waterfalls=waterfalls,
+            length=length,
+            all_hosts_drawn=len(report.data.hosts) <= _HOSTS_SHOWN,
+            failures=list(_failures(report)),
+            failed=sum(host.status == "failed" for host in report.data.hosts),
+            shared=[fact for fact in facts if fact.shared is not None],
+            differing=[fact for fact in facts if fact.shared is None],
+            groups=report.groups[:_GROUPS_SHOWN],
+            runs=list(reversed(runs))[:_RUNS_SHOWN],
+            block=_block(report),
+        )
+    )
 
 
 def _template(jinja2: Any) -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["together"] = _together
+    environment.filters.update(
+        together=_together, seconds=seconds, dollars=formatting.dollars, number="{:,}".format, percent="{:.2f}".format
+    )
+    environment.globals.update(
+        css=(_HERE / "page.css").read_text(),
+        script=(_HERE / "page.js").read_text(),
+        alpha=statistics.ALPHA,
+        categories=CATEGORIES,
+        compared=COMPARED,
+        dots_shown=_DOTS_SHOWN,
+        empty=EMPTY_REMEDY,
+        phase_name=formatting.phase_name,
+        span=span,
+        summary_tip=_summary_tip,
+        titles=TITLES,
+    )
     return environment.get_template("page.html.j2")
 
 
 def _together(sentence: str) -> str:
     """Keep a figure and its unit, and both ends of a range, on one line."""
     return re.sub(r"(?<=\d) (?=(?:s|min|h|%)\b)", "\u00a0", sentence).replace("–", "\u2060–\u2060")
-
-
-def _context(report: Report) -> dict[str, Any]:
-    facts = provenance.facts(report) if report.data.hosts else []
-    waterfalls, scale = _waterfalls(report)
-    started = sorted(run.started_wall for run in report.data.runs)
-    return {
-        "css": (_HERE / "page.css").read_text(),
-        "script": (_HERE / "page.js").read_text(),
-        "report": report,
-        "empty": EMPTY_REMEDY,
-        "dates": (_day(started[0]), _day(started[-1])) if started else ("", ""),
-        "providers": sorted({run.provider for run in report.data.runs}),
-        "sentences": sentences.say(report),
-        "charts": [chart for metric in COMPARED if (chart := _chart(report, metric))],
-        "table": _table(report),
-        "intervals": any(s.interval for group in report.groups for s in group.metrics.values() if s),
-        "timed": [TITLES[metric] for metric in report.metrics],
-        "splits": [(TITLES[m], _splits(report, m)) for m in COMPARED if any(g.metrics[m] for g in report.groups)],
-        "categories": CATEGORIES,
-        "waterfalls": waterfalls,
-        "scale": scale,
-        "all_hosts_drawn": len(report.data.hosts) <= _HOSTS_SHOWN,
-        "failures": list(_failures(report)),
-        "failed": [host for host in report.data.hosts if host.status == "failed"],
-        "shared": [fact for fact in facts if fact.shared is not None],
-        "differing": [fact for fact in facts if fact.shared is None],
-        "groups": report.groups[:_GROUPS_SHOWN],
-        "more_groups": max(0, len(report.groups) - _GROUPS_SHOWN),
-        "runs": list(reversed(report.data.runs))[:_RUNS_SHOWN],
-        "more_runs": max(0, len(report.data.runs) - _RUNS_SHOWN),
-        "level": statistics.LEVEL,
-        "block": _block(report),
-    }
-
-
-def _day(wall: str) -> str:
-    return wall[:16].replace("T", " ")
 
 
 def _chart(report: Report, metric: str) -> Chart | None:
@@ -176,34 +124,20 @@ def _chart(report: Report, metric: str) -> Chart | None:
     ticks = _ticks(top / divisor)
     scale = 100 / (ticks[-1] * divisor)
     labels = [f"{tick:g}" for tick in ticks[:-1]] + [f"{ticks[-1]:g} {unit}"]
-    return Chart(
-        TITLES[metric],
-        tuple(_mark(group, metric, scale) for group in known),
-        tuple((tick * divisor * scale, label) for tick, label in zip(ticks, labels, strict=True)),
-        tuple(group.label for group in report.groups if group not in known)[:_GROUPS_SHOWN],
-    )
+    missing = [group.label for group in report.groups if group not in known][:_GROUPS_SHOWN]
+    places = [tick * divisor * scale for tick in ticks]
+    return Chart(metric, known, scale, list(zip(places, labels, strict=True)), missing)
 
 
-def _mark(group: Group, metric: str, scale: float) -> Mark:
+def _summary_tip(group: Group, metric: str) -> str:
     summary = group.metrics[metric]
-    assert summary is not None  # noqa: S101  (the caller chose the groups that have one)
-    values = group.values[metric]
-    tip = [group.label, f"{TITLES[metric]}, {words.count(summary.n, 'host')}", f"median {seconds(summary.median)}"]
+    assert summary is not None  # noqa: S101  (a chart has the groups that have one)
+    tip = [group.label, f"{TITLES[metric]}, {formatting.count(summary.n, 'host')}", f"median {seconds(summary.median)}"]
     if summary.n > 1:
         tip += [f"from {seconds(summary.minimum)} to {seconds(summary.maximum)}", f"mean {seconds(summary.mean)}"]
     if summary.interval:
         tip.append(f"95 % interval of the median {span(*summary.interval)}")
-    return Mark(
-        group.label,
-        summary.n,
-        seconds(summary.median),
-        summary.median * scale,
-        summary.minimum * scale,
-        summary.maximum * scale,
-        (summary.interval[0] * scale, summary.interval[1] * scale) if summary.interval else None,
-        tuple(value * scale for value in values) if 1 < len(values) <= _DOTS_SHOWN else (),
-        "\n".join(tip),
-    )
+    return "\n".join(tip)
 
 
 def _ticks(top: float) -> list[float]:
@@ -214,47 +148,14 @@ def _ticks(top: float) -> list[float]:
     return [step * number for number in range(math.ceil(top / step - 1e-9) + 1)]
 
 
-def _table(report: Report) -> list[dict[str, Any]]:
-    """Return the table's rows; each figure as (what sorts, what is shown)."""
-    rows: list[dict[str, Any]] = []
-    for group in report.groups[:_GROUPS_SHOWN]:
-        cells: list[list[tuple[float | str, str]]] = []
-        for metric in report.metrics:
-            summary = group.metrics[metric]
-            if summary is None:
-                cells.append([("", "unknown"), *[("", "–")] * 3])
-                continue
-            interval = span(*summary.interval) if summary.interval else "–"
-            cells.append([
-                (summary.median, seconds(summary.median)),
-                (summary.minimum, span(summary.minimum, summary.maximum)),
-                (summary.mean, seconds(summary.mean)),
-                (summary.interval[0] if summary.interval else "", interval),
-            ])  # fmt: skip
-        loss, cost = group.val_loss, group.cost
-        rows.append({
-            "label": group.label,
-            "n": len(group.hosts),
-            "metrics": cells,
-            "loss": (loss.median, f"{loss.median:.4f}") if loss else ("", "–"),
-            "cost": (cost.median, dollars(cost.median)) if cost else ("", "–"),
-            "failed": (sum(group.failures.values()), _failed(group) or "none"),
-        })  # fmt: skip
-    return rows
-
-
-def _failed(group: Group) -> str:
-    return ", ".join(f"{n} {kind}" for kind, n in sorted(group.failures.items()))
-
-
-def _splits(report: Report, metric: str) -> list[Split]:
-    """Return mean seconds by kind of spending: means add up to the mean, as medians would not."""
+def _splits(report: Report, metric: str) -> list[tuple[str, str, list[Segment]]]:
+    """Return each group's mean seconds by category: means add up to the mean, as medians would not."""
     known = [group for group in report.groups if group.metrics[metric]][:_GROUPS_SHOWN]
     longest = max((summary.mean for group in known if (summary := group.metrics[metric])), default=1.0) or 1.0
     return [_split(report.data, group, metric, 100 / longest) for group in known]
 
 
-def _split(data: Data, group: Group, metric: str, scale: float) -> Split:
+def _split(data: Data, group: Group, metric: str, scale: float) -> tuple[str, str, list[Segment]]:
     hosts = group.measured[metric]
     sums = dict.fromkeys(CATEGORIES, 0.0)
     for category, column in data.by_category[metric].items():
@@ -263,19 +164,18 @@ def _split(data: Data, group: Group, metric: str, scale: float) -> Split:
     for category, spent in sums.items():
         if spent * scale < 0.05:
             continue
-        tip = f"{group.label}\n{CATEGORIES[category]}\n{seconds(spent)} a host on average"
+        tip = f"{group.label}\n{CATEGORIES[category]}\n{seconds(spent)} per host on average"
         segments.append(Segment(left, spent * scale, category, tip))
         left += spent * scale
-    return Split(group.label, seconds(sum(sums.values())), tuple(segments))
+    return group.label, seconds(sum(sums.values())), segments
 
 
-def _waterfalls(report: Report) -> tuple[list[Waterfall], str]:
-    """Return the time lines to show, all on one scale, and the length of that scale."""
+def _waterfalls(report: Report) -> tuple[list[tuple[Host, Group, str, timeline.Timeline]], float]:
+    """Return the time lines to show, and the length of the longest."""
     chosen = list(_chosen(report))
     phases = report.data.phases([host for host, _, _ in chosen])
     drawn = [(host, group, role, timeline.draw(phases[host.id])) for host, group, role in chosen if phases[host.id]]
-    length = max((line.length for *_, line in drawn), default=0.0) or 1.0
-    return [_waterfall(host, group, role, line, 100 / length) for host, group, role, line in drawn], seconds(length)
+    return drawn, max((line.length for *_, line in drawn), default=0.0) or 1.0
 
 
 def _chosen(report: Report) -> Iterator[tuple[Host, Group, str]]:
@@ -297,58 +197,11 @@ def _whole(host: Host) -> float:
     return sum(host.seconds(metric) or 0.0 for metric in COMPARED)
 
 
-def _waterfall(host: Host, group: Group, role: str, line: timeline.Timeline, scale: float) -> Waterfall:
-    strip = tuple(
-        Segment(
-            piece.start * scale,
-            (piece.end - piece.start) * scale,
-            piece.category,
-            f"{piece.path}\n{seconds(piece.end - piece.start)} {CATEGORIES[piece.category]}",
-        )
-        for piece in line.pieces
-    )
-    lanes = tuple(_lane(bar, line, scale) for bar in line.bars)
-    return Waterfall(
-        host.name,
-        group.label,
-        role,
-        " · ".join(f"{TITLES[m]} {seconds(host.seconds(m))}" for m in COMPARED),
-        strip,
-        tuple(at * scale for at in line.reboots),
-        lanes,
-    )
-
-
-def _lane(bar: timeline.Bar, line: timeline.Timeline, scale: float) -> Lane:
-    leaf = bar.path.rpartition("/")[2] if bar.depth else bar.path
-    length = None if bar.end is None else bar.end - bar.start
-    told = {"ok": "", "open": "never ended"}.get(bar.status, bar.status)
-    if length is None and bar.status not in ("open", "failed"):
-        told = "the host rebooted inside it"
-    tip = [
-        bar.path,
-        f"{seconds(length)}, from {seconds(bar.start)} on",
-        CATEGORIES[bar.category],
-        told,
-        f"row {bar.row}",
-    ]
-    return Lane(
-        TITLES.get(bar.path, leaf),
-        bar.depth,
-        seconds(length),
-        bar.start * scale,
-        ((line.length if length is None else bar.start + length) - bar.start) * scale,
-        "unknown" if length is None else "parent" if bar.inner else bar.category,
-        told,
-        "\n".join(filter(None, tip)),
-    )
-
-
-def _failures(report: Report) -> Iterator[dict[str, Any]]:
-    failed = [host for host in report.data.hosts if host.status == "failed"]
-    for host in failed[:_FAILURES_SHOWN]:
+def _failures(report: Report) -> Iterator[tuple[Host, str]]:
+    """Yield the first hosts that failed, each with the end of its log."""
+    for host in [host for host in report.data.hosts if host.status == "failed"][:_FAILURES_SHOWN]:
         lines = report.data.log_tail(host).splitlines()[-_LOG_LINES:]
-        yield {"host": host, "log": "\n".join(lines)[-_LOG_CHARACTERS:]}
+        yield host, "\n".join(lines)[-_LOG_CHARACTERS:]
 
 
 def _block(report: Report) -> str:

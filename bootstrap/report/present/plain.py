@@ -6,9 +6,9 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.report import sentences
+from bootstrap.report import findings
 from bootstrap.report.data import EMPTY_REMEDY, VAL_LOSS
-from bootstrap.report.words import TITLES, dollars, seconds, span
+from bootstrap.report.formatting import TITLES, dollars, seconds, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,7 +79,7 @@ def _phase_lines(report: Report) -> Iterator[list[Any]]:
 
 
 def markdown(report: Report) -> str:
-    """Return a Markdown table of the groups, and what it shows in words."""
+    """Return a Markdown table of the groups, and the findings."""
     if not report.data.hosts:
         return f"The ledger is empty. To fill it, {EMPTY_REMEDY}.\n"
     titles = [TITLES[metric] for metric in report.metrics]
@@ -87,7 +87,7 @@ def markdown(report: Report) -> str:
     head += ["val loss", "cost", "failed"]
     align = ["---", *["---:"] * (len(head) - 2), "---"]
     lines = [_row(head), _row(align), *(_row(_cells(group, report)) for group in report.groups)]
-    said = [f"- {_escaped(sentence.text)}" for sentence in sentences.say(report)]
+    said = [f"- {_escaped(sentence.text)}" for sentence in findings.derive(report)]
     runs = ", ".join(f"`{run.id}`" for run in report.data.runs[:6])
     more = f" and {len(report.data.runs) - 6:,} more" if len(report.data.runs) > 6 else ""
     when = max(run.started_wall for run in report.data.runs)[:10]
@@ -119,7 +119,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Keep what a host said from becoming Markdown or HTML."""
+    """Escape what would be Markdown or HTML."""
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}")
     return text

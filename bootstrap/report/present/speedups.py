@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.report import speedup
+from bootstrap.report.formatting import count, listed
 from bootstrap.report.present import charts
 from bootstrap.report.present.errors import NothingToDrawError
-from bootstrap.report.words import count, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bootstrap.report.speedup import Curve, Point, Scaled
 
 _DASH = "–"
+_RATE = ("median", "least", "most", "count")  # as `charrnn bench --json` has it
 _TITLES = {"threads": "Over threads", "hardware": "Over hardware", "size": "Over network size"}
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
 _MARKERS = "osD^vP*"
@@ -61,7 +62,7 @@ _HEADER = {
 
 def _cells(kind: str, scaled: Scaled) -> list[str]:
     point = scaled.point
-    rate = [f"{point.rate.median:,.0f}", f"{point.rate.least:,.0f}–{point.rate.most:,.0f}"]
+    rate = [f"{point.rate.median:,.0f}", f"{point.rate.minimum:,.0f}–{point.rate.maximum:,.0f}"]
     times, of_peak = f"{scaled.times:.2f}×", _DASH if point.of_peak is None else f"{point.of_peak:.0%}"
     ceiling = _DASH if scaled.ceiling is None else f"{scaled.ceiling:.1f}×"
     if kind == "threads":
@@ -88,7 +89,7 @@ def csv_text(points: Sequence[Point]) -> str:
     head += ["characters_per_second", "least", "most", "n", "gigaflops", "peak_gigaflops", "first_checkpoint_s"]
     writer.writerow([*head, "val_loss", "peak_memory_bytes"])
     for p in points:
-        rate = (p.rate.median, p.rate.least, p.rate.most, p.rate.count)
+        rate = (p.rate.median, p.rate.minimum, p.rate.maximum, p.rate.count)
         cells = [p.machine, p.device, *p.network, p.precision, p.threads, *rate, p.gigaflops, p.peak]
         writer.writerow(["" if c is None else c for c in [*cells, p.first_checkpoint, p.val_loss, p.memory]])
     return out.getvalue()
@@ -99,7 +100,10 @@ def json_text(points: Sequence[Point]) -> str:
     whole = {
         "format": "charrnn-bootstrap speedup",
         "version": 1,
-        "points": [{**asdict(p), "network": p.network._asdict()} for p in points],
+        "points": [
+            {**asdict(p), "network": p.network._asdict(), "rate": dict(zip(_RATE, astuple(p.rate), strict=True))}
+            for p in points
+        ],
         "curves": {
             kind: [
                 {
@@ -149,8 +153,8 @@ def _draw_threads(axis: Any, several: Sequence[Curve]) -> None:
         colour, first = _COLOURS[number], curve.points[0].point
         x = _counts(curve)
         axis.plot(x, [s.times for s in curve.points], color=colour, marker=_MARKERS[number], label=curve.title)
-        spread = [[s.point.rate.least / first.rate.median for s in curve.points],
-                  [s.point.rate.most / first.rate.median for s in curve.points]]  # fmt: skip
+        spread = [[s.point.rate.minimum / first.rate.median for s in curve.points],
+                  [s.point.rate.maximum / first.rate.median for s in curve.points]]  # fmt: skip
         axis.vlines(x, *spread, color=colour, linewidth=1)
         ceiling = [(at, s.ceiling) for at, s in zip(x, curve.points, strict=True) if s.ceiling]
         if ceiling:
@@ -184,11 +188,11 @@ def _draw_hardware(axis: Any, several: Sequence[Curve]) -> None:
             labels.append(f"{scaled.point.machine} ({scaled.point.device})")
             title = curve.title if scaled is curve.points[0] else None
             axis.barh(row, rate.median, height=0.55, color=_COLOURS[number], label=title)
-            axis.hlines(row, rate.least, rate.most, color="#1d1f22", linewidth=1)
-            axis.text(rate.most, row, f"  {scaled.times:.2f}×", va="center", fontsize=9)
+            axis.hlines(row, rate.minimum, rate.maximum, color="#1d1f22", linewidth=1)
+            axis.text(rate.maximum, row, f"  {scaled.times:.2f}×", va="center", fontsize=9)
     axis.set_yticks(range(len(labels)), labels, fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlim(0, max(s.point.rate.most for curve in several for s in curve.points) * 1.2)
+    axis.set_xlim(0, max(s.point.rate.maximum for curve in several for s in curve.points) * 1.2)
     axis.set_xlabel("thousand characters a second")
     axis.xaxis.set_major_formatter(lambda value, _position: f"{value / 1e3:,.0f}")
     axis.grid(axis="x", color="#d9d6cf", linewidth=0.7)

@@ -1,4 +1,4 @@
-"""The report on a terminal: a table with bars, then what it shows in words."""
+"""The report on a terminal: a table with bars, then the findings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bootstrap.phases import FIRST_CHECKPOINT, INSTALL
-from bootstrap.report import sentences, timeline, words
+from bootstrap.report import findings, formatting, timeline
 from bootstrap.report.data import COMPARED, EMPTY_REMEDY, VAL_LOSS, Data, Host, PhaseRow
-from bootstrap.report.words import TITLES, UNKNOWN, count, dollars, listed, seconds, span
+from bootstrap.report.formatting import TITLES, UNKNOWN, count, dollars, listed, seconds, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,11 +31,11 @@ _BAR = 10
 _SHORT_BAR = 4
 _NAME = 12
 _SECONDS = 8
-"""Columns that most durations take; longer ones wrap where there is no room."""
+"""The width of most durations; longer ones wrap."""
 _PLAIN_WIDTH = 110
 _WIDE = 100
 NARROWEST = 80
-"""Columns that a table needs; a narrower terminal wraps its lines, rather than hide figures."""
+"""The width that a table needs; on a narrower terminal its lines wrap, so that no figure is hidden."""
 _COLOURS = {"wait": "yellow", "network": "cyan", "disk": "magenta", "compute": "green", "mixed": "bright_black"}
 
 
@@ -61,11 +61,11 @@ def show(report: Report, console: Console, *, rows: str = "auto") -> None:
         body = _groups(report, bars, wide)
     else:
         body = [_hosts(report, bars, wide)] if rows == "hosts" else _phases(report, bars)
-    said = [Padding(Text(item.text, style=_STYLE[item.kind]), (0, 0, 0, 2)) for item in sentences.say(report)]
+    said = [Padding(Text(item.text, style=_STYLE[item.kind]), (0, 0, 0, 2)) for item in findings.derive(report)]
     console.print(Lines(_heading(report), Text(), *body, *([Text()] if said else []), *said))
 
 
-_STYLE = {"finding": "bold", "undecided": "", "cause": "", "outlier": "", "care": "yellow"}
+_STYLE = {"finding": "bold", "undecided": "", "cause": "", "outlier": "", "warning": "yellow"}
 
 
 def _empty(report: Report) -> Text:
@@ -111,8 +111,12 @@ def _groups(report: Report, bars: bool, wide: bool) -> list[RenderableType]:
     return tables[:-1]
 
 
+def _grid() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
 def _table(first: str, width: int, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _grid()
     table.add_column(Text(f"  {first}", style="bold"), width=width + 2, overflow="fold")
     for title in others:
         table.add_column(title, justify="right", no_wrap=True)
@@ -133,12 +137,12 @@ def _metric(group: Group, metric: str, columns: int, bar_of: Callable[[float], s
 
 
 def group_ok(group: Group) -> int:
-    """Return how many hosts of a group ended well."""
+    """Return how many hosts of a group are ok."""
     return sum(host.status == "ok" for host in group.hosts)
 
 
 def _outcomes(report: Report, width: int) -> Table:
-    """Return how the hosts ended: how many well, at what loss and what cost, and what became of the others."""
+    """Return how the hosts ended, with loss and cost."""
     table = _table("outcome", width, "ok", "val loss", "cost to it")
     table.add_column("")
     for group in report.groups:
@@ -165,7 +169,7 @@ def bar(value: float, top: float, blocks: bool = True, width: int = _BAR) -> str
 
 
 def _hosts(report: Report, bars: bool, wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _grid()
     longest = max(len(host.name) for host in report.data.hosts)
     table.add_column("  host", overflow="fold", min_width=2 + min(longest, _NAME))
     table.add_column("run", no_wrap=True)
@@ -191,7 +195,7 @@ def _hosts(report: Report, bars: bool, wide: bool) -> Table:
 
 
 def waited(data: Data, host: Host, metric: str) -> float:
-    """Return the seconds of a duration that were waiting."""
+    """Return the seconds that a duration spent waiting."""
     kinds = data.by_category[metric]
     return kinds["wait"][host.place] if "wait" in kinds else 0.0
 
@@ -215,7 +219,7 @@ def _phases(report: Report, bars: bool) -> list[RenderableType]:
 
 
 def _tree(rows: Sequence[PhaseRow], bars: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _grid()
     table.add_column("  phase", no_wrap=True, min_width=28)
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("")
@@ -233,7 +237,7 @@ _Line = tuple[int, str, float | None, str, str]
 
 
 def _lines(rows: Sequence[PhaseRow]) -> Iterator[_Line]:
-    """Yield the phases, each above those inside it, and after these the seconds that none of them measured."""
+    """Yield the phases as a tree; after the phases inside one, its unexplained seconds."""
     kept = timeline.once(rows)
     known = {row.id for row in kept}
     inside: dict[int | None, list[PhaseRow]] = {}
@@ -242,23 +246,21 @@ def _lines(rows: Sequence[PhaseRow]) -> Iterator[_Line]:
 
     def below(row: PhaseRow, depth: int) -> Iterator[_Line]:
         children = inside.get(row.id, [])
-        leaf = row.path.rpartition("/")[2] if depth else row.path
-        note = "" if row.status == "ok" else {"open": "never ended"}.get(row.status, row.status)
-        kind = words.CATEGORIES[row.category] if not children and row.category != "mixed" else ""
-        name = TITLES.get(row.path, leaf)
-        yield depth, name, row.seconds, row.category, " · ".join(filter(None, (kind, note)))
+        kind = formatting.CATEGORIES[row.category] if not children and row.category != "mixed" else ""
+        note = " · ".join(filter(None, (kind, formatting.phase_note(row.status))))
+        yield depth, formatting.phase_name(row.path, depth), row.seconds, row.category, note
         for child in children:
             yield from below(child, depth + 1)
         rest = (row.seconds or 0.0) - sum(child.seconds or 0.0 for child in children)
         if children and rest >= _REST_SHOWN:
-            yield depth + 1, "not explained", rest, "mixed", "in no phase"
+            yield depth + 1, "unexplained", rest, "mixed", "in no phase"
 
     for row in inside.get(None, []):
         yield from below(row, 0)
 
 
 def _closing(data: Data, host: Host) -> Iterable[Text]:
-    """Yield the figures that people came for, each on a line."""
+    """Yield the main figures, each on a line."""
     for metric, title in ((INSTALL, "install time"), (FIRST_CHECKPOINT, "time to first checkpoint")):
         measure = host.measures[metric]
         line = Text(f"  {title:<26}").append(

@@ -195,7 +195,7 @@ class _Window(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor | None, *state_gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         (stack, precision, task), memory = ctx.call, ctx.memory
         if memory is None:
-            raise RuntimeError("the compiled kernels keep what the way back needs for one backward only")
+            raise RuntimeError("the compiled kernels keep what a backward pass needs only once")
         tokens, *weights = ctx.saved_tensors
         decoded = bool(task.outputs)
         wanted = any(ctx.needs_input_grad[4 : 4 + ctx.states]) or any(one is not None for one in state_gradients)

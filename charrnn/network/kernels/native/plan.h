@@ -7,7 +7,7 @@ typedef struct {
     float *hidden_bias;        /* [padded], GRU_AFTER's n gate */
     el *hs;                    /* outputs before dropout [steps + 1, batch, padded]; the first is the state carried in */
     el *y;                     /* outputs after dropout [steps, batch, padded] */
-    el *gates;                 /* [steps, batch, slots, padded]; on the way back, their gradients take their place */
+    el *gates;                 /* [steps, batch, slots, padded]; in the backward pass, their gradients take their place */
     el *more;                  /* [steps, batch, padded]: LSTM: tanh(c); GRU_BEFORE: r·h */
     float *c;                  /* [steps + 1, batch, padded]: LSTM: c; GRU: h */
     float *dbias;              /* as bias, but slots in place of gates */

@@ -1,7 +1,7 @@
 /* Included once a precision: the stack of layers with the decoder and the loss, forward and backward.
 
    Groups of rows go through all layers and steps on their own, so that there is nothing to wait for but the end. No
-   sum depends on how many threads there are or on which of them does what: results are the same to the bit. */
+   sum depends on how many threads there are or on which of them does what: results are equal bit for bit. */
 
 int64_t NAME(workspace)(const task_t *t) {
     NAME(plan) p;

@@ -25,7 +25,7 @@ INLINE int NAME(parts)(const task_t *t, const NAME(plan) *p, int64_t l, int64_t 
 }
 
 /* The dropout mask of VL units, already divided by what is kept. The bits are a hash of where the units are: nothing
-   has to be stored for the way back. The mixing steps are those of "lowbias32" by C. Wellons (public domain). */
+   has to be stored for the backward pass. The mixing steps are those of "lowbias32" by C. Wellons (public domain). */
 INLINE vf NAME(mask)(const task_t *t, int64_t l, int64_t step, int64_t row, int64_t u) {
     vu x;
     for (int i = 0; i < VL; i++) x[i] = (uint32_t)i;

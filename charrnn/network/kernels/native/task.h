@@ -40,7 +40,7 @@ typedef struct {
 
 static int64_t gates_of(const task_t *t) { return t->cell == LSTM ? 4 : t->cell == RNN ? 1 : 3; }
 
-/* What is kept of each step for the way back, in units of `padded`: the gates, and U h + d of a GRU's n gate. */
+/* What is kept of each step for the backward pass, in units of `padded`: the gates, and U h + d of a GRU's n gate. */
 static int64_t slots_of(const task_t *t) { return t->cell == GRU_AFTER ? 4 : gates_of(t); }
 
 typedef struct {

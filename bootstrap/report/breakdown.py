@@ -1,4 +1,4 @@
-"""What durations were spent on, in columns: for each part an array of seconds, a place for each host.
+"""The time breakdown, self time by phase, in columns: for each part an array of seconds, one element for each host.
 
 Thousands of hosts with dozens of phases each are too many for objects, or for a row each. SQLite packs a host's
 phases into one row, and hosts that did the same things have the same shape: what is inside what is found out once.
@@ -30,14 +30,14 @@ WHERE first.id IN (SELECT value FROM json_each(?)) GROUP BY first.id
 
 
 class Part(NamedTuple):
-    """What a host spent time on: a phase, and what kind of spending it is."""
+    """A part of the breakdown: a phase and its category."""
 
     category: str
     path: str
 
 
 Columns = dict[Part, "array[float]"]
-"""By part, the seconds of every host, each at its place."""
+"""By part, the self time of every host, at the host's place."""
 
 _Shape = list[tuple["array[float]", int, list[int]]]
 """The column that a phase counts in, its position among the host's phases, and the positions of those inside it."""
@@ -46,7 +46,7 @@ _Shape = list[tuple["array[float]", int, list[int]]]
 def read(ledger: Ledger, roots: Sequence[Sequence[int | None]], durations: int) -> list[Columns]:
     """Divide durations among their phases. `roots`: for each host, the rows that its durations are; None if unknown.
 
-    A phase counts with its own seconds, those of the phases inside it apart, so that a host's parts add up to its
+    A phase counts with its self time, without the phases inside it, so that a host's parts add up to its
     duration. Phases of attempts that are not the measured one are left out.
     """
     divided: list[Columns] = [{} for _ in range(durations)]
@@ -69,7 +69,7 @@ def read(ledger: Ledger, roots: Sequence[Sequence[int | None]], durations: int) 
 
 
 def by_category(columns: Columns, places: int) -> dict[str, array[float]]:
-    """Return the seconds of every host by kind of spending, each at its place."""
+    """Return the self time of every host by category, at the host's place."""
     sums: dict[str, array[float]] = {}
     for part, column in columns.items():
         known = sums.get(part.category, array("d", bytes(8 * places)))

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from pydantic import BaseModel
 
 from bootstrap import resources, suggest, yamlfile
-from bootstrap.distro_schema import (
+from bootstrap.distros.requirements import REQUIREMENTS
+from bootstrap.distros.schema import (
     Distro,
     Ec2,
     Identify,
@@ -36,7 +37,6 @@ from bootstrap.distro_schema import (
     hyphens,
 )
 from bootstrap.errors import UnsupportedSystemError, UsageError
-from bootstrap.packages.needs import NEEDS
 from bootstrap.versions import version_key
 from bootstrap.yamlfile import Marked, YamlError
 
@@ -50,7 +50,7 @@ _RELEASE_KEYS = tuple(hyphens(key) for key in Release.model_fields if key not in
 _KNOWN: dict[yamlfile.Keys, tuple[str, ...]] = {
     (): (*_RELEASE_KEYS, "like", "identify", "marks", "releases"),
     ("identify",): tuple(Identify.model_fields),
-    ("packages",): tuple(NEEDS),
+    ("packages",): tuple(REQUIREMENTS),
     ("python", "*"): tuple(PythonPackages.model_fields),
     ("ec2",): tuple(hyphens(key) for key in Ec2.model_fields),
     ("ec2", "image"): tuple(Image.model_fields),
@@ -210,8 +210,8 @@ def _is_default(laid: Marked, place: yamlfile.Place, version: str) -> bool:
 def _check_needs(laid: Marked) -> None:
     packages = laid.value.get("packages")
     for need in packages if isinstance(packages, dict) else ():
-        if need not in NEEDS:
-            known = suggest.hint(need, NEEDS, f"known: {', '.join(NEEDS)}")
+        if need not in REQUIREMENTS:
+            known = suggest.hint(need, REQUIREMENTS, f"known: {', '.join(REQUIREMENTS)}")
             raise YamlError(f"{laid.place(('packages', need))}: packages.{need}: unknown need", remedy=known)
 
 

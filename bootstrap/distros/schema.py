@@ -1,8 +1,9 @@
-"""What is known of a distro, and what its file may say: the models behind `bootstrap.distros`, each with its checks."""
+"""What is known of a distro, and what its file may say: the models behind `load`, each with its checks."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,12 +16,15 @@ from pydantic import (
     model_validator,
 )
 
-from bootstrap import suggest
+from bootstrap import packages, suggest
+from bootstrap.distros.requirements import REQUIREMENTS
 from bootstrap.errors import UsageError
-from bootstrap.packages.needs import NEEDS
 from bootstrap.versions import version_key
 
-Manager = Literal["apt", "dnf", "zypper"]
+MANAGERS = tuple(
+    path.stem for path in sorted(Path(packages.__file__).parent.glob("*.sh")) if path.stem not in ("client", "main")
+)
+"""The package managers that the client knows: each is a file."""
 Billing = Literal["second", "hour"]
 Wait = Literal["cloud-init", "apt-daily", "unattended-upgrades", "guestregister", "rhui"]
 """What of a first boot is waited for before packages are installed."""
@@ -125,13 +129,19 @@ class Image(_Model):
 
 
 class Ec2(_Model):
-    """How the distro appears on EC2. `root_gib`: the smallest root volume that the stack fits on (CPU)."""
+    """How the distro appears on EC2.
+
+    `root_gib`: the smallest root volume that the stack fits on (CPU); `price_list`, `spot_prices`: what the two lists
+    of prices call its operating system.
+    """
 
     user: str
     image: Image
     root_gib: int = Field(default=16, ge=8)
     root_gib_gpu: int = Field(default=50, ge=30)
     billing: Billing = "second"
+    price_list: str = "Linux"
+    spot_prices: str = "Linux/UNIX"
 
 
 class NvidiaStep(_Model):
@@ -171,7 +181,7 @@ class Release(_Model):
     distro: str
     version: str
     title: str
-    manager: Manager
+    manager: str
     packages: dict[str, Packages]
     python: tuple[PythonPackages, ...] = ()
     managed_python: str = "3.12"
@@ -182,15 +192,22 @@ class Release(_Model):
     refuse: str | None = None
     glibc: str | None = Field(default=None, pattern=r"^\d+\.\d+$")
 
+    @field_validator("manager")
+    @classmethod
+    def _check_manager(cls, manager: str) -> str:
+        if manager not in MANAGERS:
+            raise ValueError(f"no such package manager; known: {', '.join(MANAGERS)}")
+        return manager
+
     @field_validator("packages")
     @classmethod
     def _check_needs(cls, packages: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        missing = [need for need in NEEDS if need not in packages]
+        missing = [need for need in REQUIREMENTS if need not in packages]
         if missing:
             raise ValueError(f"no word about {', '.join(missing)} (write null where the distro has none)")
-        without = [need for need, words in packages.items() if NEEDS[need].required and not words]
+        without = [need for need, words in packages.items() if REQUIREMENTS[need].required and not words]
         if without:
-            raise ValueError(f"{without[0]} is required: {NEEDS[without[0]].without}; name a package")
+            raise ValueError(f"{without[0]} is required: {REQUIREMENTS[without[0]].consequence}; name a package")
         return packages
 
     @property

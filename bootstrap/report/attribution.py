@@ -1,8 +1,7 @@
-"""Why one is slower: measured seconds where they cover the difference, else how many of them are unexplained.
+"""Which phases a difference between two groups is attributed to, in seconds, and how many seconds are unexplained.
 
-The question put to the hosts is: had none of them spent time on this, how far apart would the medians be? What a
-cause explains is the part of the difference that goes away. So causes and the unexplained rest add up to the
-difference that the table shows, which differences of medians taken one by one would not.
+Had no host spent time on a phase, how far apart would the medians be? What disappears is attributed to the phase. So
+causes and rest add up to the difference of the medians; differences of the phases' medians would not.
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.report.data import COMPARED, Data, Host
+from bootstrap.report.formatting import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bootstrap.report.spending import Part
+    from bootstrap.report.breakdown import Part
     from bootstrap.report.summary import Comparison, Group, Report
 
 COVERED = 0.8
-"""The share of a difference that measured seconds must make up before they are said to be its cause."""
+"""The share of a difference that measured seconds must cover before they are called its cause."""
 
 _WORTH_NAMING = 0.05
 _LEAST_SECONDS = 1.0
@@ -29,8 +29,8 @@ _LEAST_SHARE = 0.05
 _OUTLIER = 2.0
 _OUTLIER_SECONDS = 5.0
 
-# Facts that change how fast a host is, though no seconds are measured for them.
-_SUSPECTS = (
+# Facts that change how fast a host is, but have no measured seconds.
+_CONFOUNDERS = (
     "instance.type",
     "cpu.model",
     "cpu.count",
@@ -43,8 +43,8 @@ _SUSPECTS = (
     "swap.mib",
     "kernel",
 )
-# The same, but measured on each host: how much they must differ to be worth a word.
-_STRAINS = {
+# The same, but measured on each host: how far apart the groups must be.
+_CONTENTION = {
     "steal.percent": 5.0,
     "throttled.percent": 5.0,
     "cpu.others.percent": 10.0,
@@ -55,7 +55,7 @@ _STRAINS = {
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What some of the difference was spent on, and the seconds that each host of either side spent on it."""
+    """A phase, its share of the difference, and the minimum and maximum that each group's hosts spent on it."""
 
     part: Part
     seconds: float
@@ -64,18 +64,18 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
-    """Where the difference between two groups comes from; all in seconds."""
+class Attribution:
+    """What the difference between two groups is attributed to; all in seconds."""
 
     comparison: Comparison
     causes: tuple[Cause, ...]
     unexplained: float
     without_waits: float
-    suspects: tuple[tuple[str, str, str], ...]
+    confounders: tuple[tuple[str, str, str], ...]
 
     @property
     def covered(self) -> bool:
-        """Say whether the measured seconds are enough to speak of causes."""
+        """Whether the measured seconds cover enough of the difference to name causes."""
         return bool(self.causes) and self.unexplained <= (1 - COVERED) * self.comparison.difference
 
 
@@ -97,12 +97,12 @@ class Outlier:
 
 
 @lru_cache(maxsize=2)
-def explain(report: Report) -> tuple[Blame, ...]:
-    """Explain the differences that are there: those beyond the noise, or, of too few values, those far apart.
+def explain(report: Report) -> tuple[Attribution, ...]:
+    """Attribute significant differences, and underpowered ones whose groups are far apart.
 
-    Each slow group is held against the fastest that it differs from.
+    Each slow group is compared with the fastest group that it differs from.
     """
-    found: list[Blame] = []
+    found: list[Attribution] = []
     for metric in COMPARED:
         worst: dict[str, Comparison] = {}
         for comparison in filter(_worth_explaining, report.compared(metric)):
@@ -116,17 +116,17 @@ def explain(report: Report) -> tuple[Blame, ...]:
 def _worth_explaining(comparison: Comparison) -> bool:
     summary = comparison.faster.metrics[comparison.metric]
     least = max(_LEAST_SECONDS, _LEAST_SHARE * summary.median if summary else 0)
-    there = comparison.differs or (not comparison.decidable and _far_apart(comparison))
+    there = comparison.significant or (comparison.underpowered and _far_apart(comparison))
     return there and comparison.difference >= least
 
 
 def _far_apart(comparison: Comparison) -> bool:
-    """Say whether the gap between two groups is wider than either of them: the noise would have to be strange."""
+    """Whether the gap between two groups is wider than either group's range."""
     faster, slower = comparison.faster.values[comparison.metric], comparison.slower.values[comparison.metric]
     return min(slower) - max(faster) > max(max(faster) - min(faster), max(slower) - min(slower))
 
 
-def _explain(data: Data, comparison: Comparison) -> Blame:
+def _explain(data: Data, comparison: Comparison) -> Attribution:
     metric = comparison.metric
     slower = Side(data, comparison.slower.measured[metric], metric)
     faster = Side(data, comparison.faster.measured[metric], metric)
@@ -143,8 +143,8 @@ def _explain(data: Data, comparison: Comparison) -> Blame:
         causes.append(Cause(part, left - without, slower.range(part), faster.range(part)))
         left = without
     waits = [part for part in removed if part.category == "wait"]
-    suspects = tuple(_suspects(data, slower.hosts, faster.hosts))
-    return Blame(comparison, tuple(causes), left, slower.median(waits), suspects)
+    confounders = tuple(_confounders(data, slower.hosts, faster.hosts))
+    return Attribution(comparison, tuple(causes), left, slower.median(waits), confounders)
 
 
 class Side:
@@ -152,11 +152,11 @@ class Side:
 
     def __init__(self, data: Data, hosts: Sequence[Host], metric: str) -> None:
         self.hosts = hosts
-        self._columns = partial(data.spent, metric)  # read when it is asked for: most outputs need a part of it
+        self._columns = partial(data.self_time, metric)  # read on demand: most outputs need a part of it
         self._seconds = [host.seconds(metric) or 0.0 for host in hosts]
 
     def parts(self) -> list[Part]:
-        """Return the parts of the duration, its own row apart: that stands for what none of its phases measured."""
+        """Return the parts of the duration, without its own self time: no phase measured that."""
         return [part for part in self._columns() if "/" in part.path]
 
     def spent(self, part: Part) -> list[float]:
@@ -165,12 +165,12 @@ class Side:
         return [column[host.place] for host in self.hosts] if column is not None else [0.0] * len(self.hosts)
 
     def range(self, part: Part) -> tuple[float, float]:
-        """Return the least and the most that a host spent on a part."""
+        """Return the minimum and maximum that a host spent on a part."""
         spent = self.spent(part)
         return min(spent), max(spent)
 
     def median(self, without: Sequence[Part]) -> float:
-        """Return the median of the durations that are left without some parts."""
+        """Return the median of the durations, less some parts."""
         left = self._seconds
         for part in without:
             left = [seconds - spent for seconds, spent in zip(left, self.spent(part), strict=True)]
@@ -185,13 +185,13 @@ def _excesses(slower: Side, faster: Side) -> list[tuple[Part, float]]:
     return sorted(excess.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _suspects(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
+def _confounders(data: Data, slower: Sequence[Host], faster: Sequence[Host]) -> Iterable[tuple[str, str, str]]:
     """Yield the facts in which all the hosts of one side differ from all of the other's."""
-    names = [name for name in (*_SUSPECTS, *_STRAINS) if name in data.varying]
+    names = [name for name in (*_CONFOUNDERS, *_CONTENTION) if name in data.varying]
     ours, theirs = data.values(slower, names), data.values(faster, names)
     for name in names:
-        if name in ours and name in theirs and _apart(ours[name], theirs[name], _STRAINS.get(name)):
-            yield name, _said(ours[name]), _said(theirs[name])
+        if name in ours and name in theirs and _apart(ours[name], theirs[name], _CONTENTION.get(name)):
+            yield name, some(ours[name]), some(theirs[name])
 
 
 def _apart(ours: set[Any], theirs: set[Any], least: float | None) -> bool:
@@ -201,13 +201,6 @@ def _apart(ours: set[Any], theirs: set[Any], least: float | None) -> bool:
     if not all(numbers):
         return False
     return max(min(numbers[0]) - max(numbers[1]), min(numbers[1]) - max(numbers[0])) >= least
-
-
-def _said(values: set[Any]) -> str:
-    ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
-    if len(ordered) > 2 and not isinstance(ordered[0], str):
-        return f"{ordered[0]}–{ordered[-1]}"
-    return ", ".join(map(str, ordered[:3]))
 
 
 def outliers(report: Report) -> list[Outlier]:
