@@ -256,7 +256,6 @@ find_python() { # COMMAND...
 }
 
 give_up() { die "$1" "$2; $3"; } # CODE MESSAGE REMEDY: the client's way out
-
 # met NEED: whether a need of bootstrap/distros/requirements.py is met without a package.
 met() {
     case $1 in
@@ -269,7 +268,7 @@ met() {
 # One refresh and one transaction bring what is required, a Python, and the tools that training is better with. Where
 # Python and what is required are there, the tools are left to `charrnn-bootstrap install`.
 packages() {
-    local start name missing=() candidate choices=() wished=()
+    local start name missing=() candidate choices=()
     start=$(now)
     for name in $REQUIRED; do installed "$name" || missing+=("$name"); done
     for candidate in $PYTHONS; do choices+=("${candidate%%=*}"); done
@@ -279,12 +278,11 @@ packages() {
         row packages "$(since "$start")" "unchanged: what Python needs is there"
         return
     fi
-    for name in $OPTIONAL; do met "${name%%=*}" || wished+=("${name#*=}"); done
+    for name in $OPTIONAL; do met "${name%%=*}" || WISHED+=("${name#*=}"); done
     COMMAND=$(managed command) || unsupported "$DISTRO should have $MANAGER, and there is none"
     first_boot
     start=$(now)
     open_phase install/packages mixed
-    WISHED=(${wished[@]+"${wished[@]}"})
     read_repositories || give_up_on_packages "${missing[@]}"
     for candidate in ${PYTHON:+-} $PYTHONS; do
         choices=()

@@ -118,7 +118,8 @@ run_manager() {
     managed "$@" || code=$?
     text=$(log_from "$size" | sed $'s/\033\\[[0-9;]*m//g')
     WHY=$(diagnose "$1" "$code" "$text") NAMED=''
-    SAID=$([ "$1" = refresh ] && grep -E -m 1 "$TELLING" <<<"$text" || what_went_wrong "$size")
+    SAID=$(what_went_wrong "$size")
+    [ "$1" != refresh ] || SAID=$(grep -E -m 1 "$TELLING" <<<"$text" || echo "$SAID")
     [ "$WHY" != missing ] || NAMED=$(managed missing <<<"$text" | paste -sd ' ')
     [ "$1" != refresh ] || PARTIAL=$([ "$WHY" = ok ] || echo yes)
 }
