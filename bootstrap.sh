@@ -273,8 +273,7 @@ packages() {
     for name in $REQUIRED; do installed "$name" || missing+=("$name"); done
     for candidate in $PYTHONS; do choices+=("${candidate%%=*}"); done
     if find_python "${choices[@]}" "$PREFIX"/python/cpython-*/bin/python3 && [ ${#missing[@]} -eq 0 ]; then
-        open_phase install/packages mixed
-        close_phase unchanged
+        open_phase install/packages mixed; close_phase unchanged
         row packages "$(since "$start")" "unchanged: what Python needs is there"
         return
     fi
@@ -290,8 +289,7 @@ packages() {
         NEEDED=(${missing[@]+"${missing[@]}"} ${choices[@]+"${choices[@]}"})
         if install_all; then
             [ -n "$PYTHON" ] || find_python "${candidate%%=*}" || continue
-            packages_are_there "$start"
-            return
+            packages_are_there "$start"; return
         fi
         [ "$WHY" = missing ] || [ "$WHY" = conflict ] || break
     done
@@ -561,8 +559,9 @@ look() {
 main() {
     plain_environment # before anything of ours has a value
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
-    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' PYTHON='' STAGE='' INSTALL=''
     DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
+    new_client
     linux_only "$@"
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"

@@ -14,8 +14,12 @@ readonly COMMAND_SECONDS=1800        # no single command of a package manager ma
 # The line that names the repository which does not answer, where a later one is the last.
 readonly TELLING='Failed to fetch|Could not resolve|[Cc]url.* error|Cannot (download|retrieve|prepare)|Valid metadata not found'
 readonly ATTEMPTS=3                  # of what fails for a reason that may pass
-PHASE=install/packages PRINT='' ANSWER='' WHY='' SAID='' NAMED='' PARTIAL='' DEADLINE='' REGISTERED='' COUNTING=''
-NEEDED=() WISHED=() INSTALLED=()
+
+# Before anything else of it is called: what the environment holds under these names is not ours.
+new_client() {
+    PHASE=install/packages PRINT='' ANSWER='' COMMAND='' WHY='' SAID='' NAMED='' PARTIAL='' DEADLINE='' REGISTERED='' COUNTING=''
+    NEEDED=() WISHED=() INSTALLED=()
+}
 
 # call SECONDS COMMAND...: runs a command of the manager; with PRINT it is shown instead. What is shown is what is run.
 call() {
