@@ -14,6 +14,7 @@ import pytest
 
 import charrnn.environment
 from bootstrap import environment
+from bootstrap.build import script
 from bootstrap.hosts import session as sessions
 from bootstrap.hosts.local import LocalHost
 from bootstrap.install import pip_settings
@@ -222,7 +223,7 @@ def test_what_a_start_up_file_of_bash_defines_changes_nothing_of_the_script(tmp_
 
 def test_the_scripts_programs_get_what_pythons_do(tmp_path: Path) -> None:
     """One list for both."""
-    *functions, _ = SCRIPT.read_text().splitlines()
+    *functions, _ = script.whole().splitlines()
     given = HABITS | PLACES | {"LC_ALL": "de_DE.UTF-8", "PATH": os.environ["PATH"]}
     given["BASH_ENV"] = os.devnull
     command = ["bash", "-c", "\n".join([*functions, "plain_environment; env -0"])]
