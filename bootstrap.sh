@@ -256,7 +256,6 @@ find_python() { # COMMAND...
 }
 
 give_up() { die "$1" "$2; $3"; } # CODE MESSAGE REMEDY: the client's way out
-
 # met NEED: whether a need of bootstrap/distros/requirements.py is met without a package.
 met() {
     case $1 in
@@ -269,22 +268,20 @@ met() {
 # One refresh and one transaction bring what is required, a Python, and the tools that training is better with. Where
 # Python and what is required are there, the tools are left to `charrnn-bootstrap install`.
 packages() {
-    local start name missing=() candidate choices=() wished=()
+    local start name missing=() candidate choices=()
     start=$(now)
     for name in $REQUIRED; do installed "$name" || missing+=("$name"); done
     for candidate in $PYTHONS; do choices+=("${candidate%%=*}"); done
     if find_python "${choices[@]}" "$PREFIX"/python/cpython-*/bin/python3 && [ ${#missing[@]} -eq 0 ]; then
-        open_phase install/packages mixed
-        close_phase unchanged
+        open_phase install/packages mixed; close_phase unchanged
         row packages "$(since "$start")" "unchanged: what Python needs is there"
         return
     fi
-    for name in $OPTIONAL; do met "${name%%=*}" || wished+=("${name#*=}"); done
+    for name in $OPTIONAL; do met "${name%%=*}" || WISHED+=("${name#*=}"); done
     COMMAND=$(managed command) || unsupported "$DISTRO should have $MANAGER, and there is none"
     first_boot
     start=$(now)
     open_phase install/packages mixed
-    WISHED=(${wished[@]+"${wished[@]}"})
     read_repositories || give_up_on_packages "${missing[@]}"
     for candidate in ${PYTHON:+-} $PYTHONS; do
         choices=()
@@ -292,8 +289,7 @@ packages() {
         NEEDED=(${missing[@]+"${missing[@]}"} ${choices[@]+"${choices[@]}"})
         if install_all; then
             [ -n "$PYTHON" ] || find_python "${candidate%%=*}" || continue
-            packages_are_there "$start"
-            return
+            packages_are_there "$start"; return
         fi
         [ "$WHY" = missing ] || [ "$WHY" = conflict ] || break
     done
@@ -563,8 +559,9 @@ look() {
 main() {
     plain_environment # before anything of ours has a value
     PREFIX=/opt/charrnn SOURCE='' SHA256='' ACCELERATOR=auto OMIT='' FIRST='' DRY='' REMOVE='' YES='' HANDOVER=()
-    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' PYTHON='' COMMAND='' STAGE='' INSTALL=''
+    LOG='' EVENTS='' OPEN='' CHILD='' WORK='' LOCK_FOLDER='' FETCHED='' PYTHON='' STAGE='' INSTALL=''
     DISTRO='' RELEASE='' TAKEN_FOR='' GUESS='' ROWS=() MANAGER='' PYTHONS='' MANAGED='' REQUIRED='' OPTIONAL='' REGISTRATION='' REFUSE=''
+    new_client
     linux_only "$@"
     START=$(now) START_WALL=$(wall) BOOT=$(cat /proc/sys/kernel/random/boot_id)
     parse "$@"

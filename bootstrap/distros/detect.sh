@@ -41,7 +41,7 @@ base_marks() {
 older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 # Sets DISTRO RELEASE MANAGER PYTHONS MANAGED REQUIRED OPTIONAL REGISTRATION REFUSE for this machine, and TAKEN_FOR, the
-# words for it, by the rules of bootstrap/distros.py: the distro by ID, then by ID_LIKE; its release by VERSION_ID or, a
+# words for it, by the rules of bootstrap/distros/load.py: the distro by ID, then by ID_LIKE; its release by VERSION_ID or, a
 # derivative's, by the marks of its base. What nothing tells is a guess. Fails on an unknown distro.
 find_distro() {
     local word words told='' version

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bootstrap import __version__, clock, events
 from bootstrap.distros import requirements
 from bootstrap.errors import InstallError, ResourceError
-from bootstrap.hosts.base import TIMED_OUT, CommandError
+from bootstrap.hosts.base import CommandError
 from bootstrap.hosts.local import LocalHost, account
 from bootstrap.install import pip_settings, receipt, torch_build
 from bootstrap.install.first_stage import disk_is_full, last_words
@@ -22,6 +22,7 @@ from bootstrap.install.paths import LINKS, PROGRAMS, Prefix
 from bootstrap.install.plan import CORPUS, Options, Plan, Present, corpus_file
 from bootstrap.install.receipt import Receipt
 from bootstrap.install.state import Steps
+from bootstrap.install.verify import train_a_step
 from bootstrap.packages.client import Answer
 from bootstrap.system import software
 
@@ -41,26 +42,6 @@ _DOWNLOAD = 1800  # seconds for a step that downloads
 _SHORT = 300
 _KILLED = 137
 _MORE_MEMORY = "see dmesg; add memory or swap"
-
-# One training step through the front door, so that everything that training imports is imported. The first run is
-# root's and leaves the bytecode of all that behind, which no other user could write; the second is the user's.
-_STEP = """
-import sys, time
-from pathlib import Path
-started = time.perf_counter()
-import torch
-seconds = time.perf_counter() - started
-from charrnn.cli import run
-Path("input.txt").write_text("a check that this machine trains, and writes what it has learnt. " * 400)
-code = run(["train", "--data", "input.txt", "--checkpoint-dir", "cv", "--iterations", "1", "--rnn-size", "8",
-            "--batch-size", "4", "--seq-length", "8", "--device", "cpu"])
-if code:
-    sys.exit(code)
-cuda = torch.cuda.is_available()
-if cuda:
-    torch.ones(2, device="cuda").sum().item()
-Path("result").write_text(f"{torch.__version__} {torch.version.cuda} {cuda} {seconds:.2f}")
-"""
 
 
 def look(prefix: Prefix) -> Present:
@@ -288,8 +269,8 @@ class Installer:
         with self._phase("verify", "compute") as outcome:
             if self.plan["verify"].action != "do":
                 return
-            *_, cold = self._train_a_step(account("root"))
-            version, cuda, usable, warm = self._train_a_step(self.user)
+            *_, cold = train_a_step(self._prefix, account("root"), self.screen.note)
+            version, cuda, usable, warm = train_a_step(self._prefix, self.user, self.screen.note)
             self.recorder.fact("import.cold_seconds", float(cold))
             self.recorder.fact("import.warm_seconds", float(warm))
             self.recorder.fact("torch", version)
@@ -304,26 +285,6 @@ class Installer:
             with Steps(self._prefix).changing("verified", version):
                 pass
             outcome.detail["text"] = f"torch {version} trains as {self.user.name}"
-
-    def _train_a_step(self, user: Account) -> list[str]:
-        """Train one step as `user`; return torch's version, its CUDA, whether that is usable, its import's seconds."""
-        folder = self._prefix.tmp / "verify"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        os.chown(folder, user.uid, user.gid)
-        environment = {**user.environment(), "TMPDIR": str(folder), "HOME": str(folder)}
-        host = LocalHost("verify", clean_env=environment, account=user)
-        script = 'cd "$1" && exec "$2" -I -c "$3"'
-        command = ["sh", "-c", script, "verify", str(folder), str(self._prefix.python), _STEP]
-        result = host.run(command, timeout=_SHORT, on_line=self.screen.note)
-        if result.exit_code in (_KILLED, TIMED_OUT):
-            what = "was killed" if result.exit_code == _KILLED else f"was not done after {_SHORT} s"
-            message = f"the stack is installed, but training a step as {user.name} {what}, probably for want of memory"
-            raise ResourceError(message, remedy=_MORE_MEMORY)
-        if not result.ok:
-            message = f"the stack is installed, but does not train as {user.name}: {result.tail}"
-            raise InstallError(message, remedy=f"see the log; {self._prefix.python} is the interpreter")
-        return (folder / "result").read_text().split()
 
     def _threads(self) -> None:
         """Measure which kernel, precision and thread count train fastest here; the trainer takes the choice up."""

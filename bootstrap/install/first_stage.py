@@ -14,22 +14,21 @@ import errno
 import hashlib
 import os
 import signal
-import subprocess
 import sys
 import sysconfig
-import time
 import venv
 import zipfile
-from contextlib import nullcontext, suppress
+from contextlib import chdir, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import bootstrap
 from bootstrap import console
 from bootstrap.clock import uptime
-from bootstrap.environment import plain
 from bootstrap.errors import BootstrapError, InstallError, ResourceError
 from bootstrap.events import Recorder, append_to
+from bootstrap.hosts.base import TIMED_OUT
+from bootstrap.hosts.local import LocalHost
 from bootstrap.install import pip_settings
 from bootstrap.install.paths import Prefix
 from bootstrap.install.screen import Screen
@@ -55,7 +54,7 @@ _IN_SOURCE = (
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPACE = "free some space, then run this again"
-_PATIENCE = 900  # seconds for a step that downloads
+_DEADLINE = 900  # seconds for a step that downloads
 
 _CERTIFICATES = (  # Debian, Ubuntu, SUSE · Red Hat, Amazon · SUSE
     "/etc/ssl/certs/ca-certificates.crt",
@@ -201,32 +200,18 @@ class FirstStage:
     def _run(self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Run a command with its output in the log; its last words are the error where it fails."""
         self._screen.command(argv[:1] if name == "pip" else argv)
-        started = time.monotonic()
-        try:
-            done = subprocess.run(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=plain(os.environ) | dict(environment or {}),
-                cwd=self._prefix.tmp,
-                timeout=_PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise InstallError(
-                f"{name} was not done after {_PATIENCE} s", remedy="check the network, run again"
-            ) from error
-        self._screen.note(done.stdout)
-        if done.returncode == -signal.SIGKILL:
+        with chdir(self._prefix.tmp):  # nothing that lies where one stands is for pip or uv
+            done = LocalHost().run(argv, env=environment, timeout=_DEADLINE, on_line=self._screen.note)
+        said = done.stdout + done.stderr
+        if done.exit_code == TIMED_OUT:
+            raise InstallError(f"{name} was not done after {_DEADLINE} s", remedy="check the network, run again")
+        if done.exit_code == 128 + signal.SIGKILL:
             raise ResourceError(
                 f"{name} was killed, probably for want of memory", remedy="see dmesg; add memory or swap"
             )
-        if done.returncode != 0:
-            message = f"{name} failed after {time.monotonic() - started:.0f} s: {last_words(done.stdout)}"
-            if disk_is_full(done.stdout):
+        if not done.ok:
+            message = f"{name} failed after {done.seconds:.0f} s: {last_words(said)}"
+            if disk_is_full(said):
                 raise ResourceError(message, remedy=_SPACE)
             raise InstallError(message)
 

@@ -14,8 +14,12 @@ readonly COMMAND_SECONDS=1800        # no single command of a package manager ma
 # The line that names the repository which does not answer, where a later one is the last.
 readonly TELLING='Failed to fetch|Could not resolve|[Cc]url.* error|Cannot (download|retrieve|prepare)|Valid metadata not found'
 readonly ATTEMPTS=3                  # of what fails for a reason that may pass
-PHASE=install/packages PRINT='' ANSWER='' WHY='' SAID='' NAMED='' PARTIAL='' DEADLINE='' REGISTERED='' COUNTING=''
-NEEDED=() WISHED=() INSTALLED=()
+
+# Before anything else of it is called: what the environment holds under these names is not ours.
+new_client() {
+    PHASE=install/packages PRINT='' ANSWER='' COMMAND='' WHY='' SAID='' NAMED='' PARTIAL='' DEADLINE='' REGISTERED='' COUNTING=''
+    NEEDED=() WISHED=() INSTALLED=()
+}
 
 # call SECONDS COMMAND...: runs a command of the manager; with PRINT it is shown instead. What is shown is what is run.
 call() {
@@ -118,9 +122,8 @@ run_manager() {
     managed "$@" || code=$?
     text=$(log_from "$size" | sed $'s/\033\\[[0-9;]*m//g')
     WHY=$(diagnose "$1" "$code" "$text") NAMED=''
-    SAID=''
-    [ "$1" != refresh ] || SAID=$(grep -E -m 1 "$TELLING" <<<"$text")
-    [ -n "$SAID" ] || SAID=$(what_went_wrong "$size")
+    SAID=$(what_went_wrong "$size")
+    [ "$1" != refresh ] || SAID=$(grep -E -m 1 "$TELLING" <<<"$text" || echo "$SAID")
     [ "$WHY" != missing ] || NAMED=$(managed missing <<<"$text" | paste -sd ' ')
     [ "$1" != refresh ] || PARTIAL=$([ "$WHY" = ok ] || echo yes)
 }

@@ -10,11 +10,11 @@
 
 set -u -o pipefail
 export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
-here=$(dirname "${BASH_SOURCE[0]}")
-LOG='' EVENTS='' OPEN='' CHILD='' COMMAND='' BOOT=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+read='' here=$(dirname "${BASH_SOURCE[0]}")
+LOG='' EVENTS='' OPEN='' CHILD='' BOOT=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 # shellcheck source=/dev/null
 for part in "$here/../shell.sh" "$here/client.sh" "$here"/*.sh; do
-    case ${part##*/} in client.sh) [ -z "${CLIENT-}" ] || continue; CLIENT=yes ;; main.sh) continue ;; esac
+    case ${part##*/} in client.sh) [ -z "$read" ] || continue; read=yes ;; main.sh) continue ;; esac
     . "$part"
 done
 
@@ -42,6 +42,7 @@ driver_step() { # STEP
 }
 
 main() {
+    new_client
     while [[ ${1-} == --* ]]; do
         case $1 in
             --print) PRINT=yes; shift ;;

@@ -10,10 +10,12 @@ pacman_holder() { return 1; } # its lock file names nobody
 pacman_missing() { sed -n 's/^error: target not found: //p'; }
 
 pacman_diagnose() {
+    local asked failed
     case $1-$2 in
-        refresh-0) ! grep -q 'no usable package repositories' <<<"$3" || echo repositories ;;
         refresh-1) # it goes on after a repository that does not answer
-            if grep -q 'failed to synchronize' <<<"$3" && grep -Eq '^ .* (downloading|is up to date)' <<<"$3"; then echo partial; fi ;;
+            asked=$(grep -Ec '^ .* (downloading|is up to date)' <<<"$3")
+            failed=$(grep -Eo "failed retrieving file '[^']+\.db'" <<<"$3" | sort -u | grep -c .)
+            [ "$failed" -eq 0 ] || [ "$asked" -le "$failed" ] || echo partial ;;
     esac
 }
 

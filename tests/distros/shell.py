@@ -18,6 +18,7 @@ FUNCTIONS = "\n".join(script.whole().splitlines()[:-1])
 
 # What the world is made of: a clock, a manager that answers from files, holders of its lock, one a look.
 WORLD = """
+new_client
 LOG=$PWD/log EVENTS=$PWD/events ANSWER=$PWD/answer OPEN='' CHILD='' BOOT=boot COMMAND=$MANAGER
 : >log; : >calls; echo 0 >time; touch holders
 now() { echo "$(<time).0"; }

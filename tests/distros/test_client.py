@@ -271,7 +271,9 @@ def test_a_python_that_is_there_is_taken_in_the_distros_order(there: str, found:
 @pytest.mark.parametrize(("cause", "code"), [("disk", 6), ("killed", 6), ("rights", 4), ("network", 9)])
 def test_only_repositories_that_may_answer_yet_are_waited_for(cause: str, code: int) -> None:
     stubs = f"attempt() {{ WHY={cause}; }}; wait_for_repositories() {{ exit 9; }}; apt_command() {{ :; }}"
-    unset = "PYTHON='' PREFIX=/nowhere REQUIRED='' OPTIONAL='' PYTHONS='' LOG='' OPEN='' EVENTS='' SAID='' MANAGER=apt"
+    unset = (
+        "new_client; PYTHON='' PREFIX=/nowhere REQUIRED='' OPTIONAL='' PYTHONS='' LOG='' OPEN='' EVENTS='' MANAGER=apt"
+    )
     done = shell.run(f"{stubs}; first_boot() {{ :; }}; find_python() {{ false; }}; {unset}; packages")
 
     assert done.returncode == code

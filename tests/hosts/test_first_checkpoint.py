@@ -139,6 +139,9 @@ def a_checkpoint_was_reached(host: Host, home: str, said: str) -> None:
     assert {path.stat().st_uid for path in checkpoints} == {(host.root / home[1:]).stat().st_uid}
     for phase in ("install", "install/packages", "install/torch", "install/verify"):
         assert driving.spans(host, phase)[-1].status == "ok", phase
+    assert driving.spans(host, "install/tools")[-1].status == "unchanged", "they came with Python"
+    for one in ("install/packages/refresh", "install/packages/install"):
+        assert [span.status for span in driving.spans(host, one)].count("ok") == 1, one
 
 
 def no_fact_is_told_twice(host: Host, home: str) -> None:
@@ -168,8 +171,6 @@ def test_every_other_release_reaches_a_checkpoint(ready: MakeReady, distro: str)
     a_checkpoint_was_reached(host, f"/home/{host.user}", said)
     (kind,) = (host.up / f"home/{host.user}/charrnn/sessions").glob("*/kind")
     assert kind.read_text().strip() == ("screen" if distro == "sles16" else "tmux")
-    tools = driving.spans(host, "install/tools")[-1].status
-    assert tools == ("ok" if distro == "sles16" else "unchanged"), "where one has no package, each is tried by itself"
     record(host, f"first checkpoint, after {FEW} iterations")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bootstrap import resources
+from bootstrap.build import script
 from bootstrap.hosts import sessions
 from bootstrap.hosts.connecting import Target
 from bootstrap.hosts.detached import Detached
@@ -52,14 +52,10 @@ SAYS_MISSING = {
 }
 """What they say to a person who has chosen a language."""
 JUDGE = r"""
-cd /tmp; MANAGER=$1 COMMAND=$1 LOG=/tmp/log OPEN='' EVENTS='' CHILD='' PATIENCE='' COUNTING=''
-[ "$1" != apt ] || COMMAND=apt-get
+cd /tmp; new_client; MANAGER=$1 LOG=/tmp/log OPEN='' EVENTS='' CHILD=''
+COMMAND=$(managed command)
 : >"$LOG"
-for what in refresh 'install no-such-package'; do
-    size=$(log_size); code=0
-    manager $what || code=$?
-    judge "${what%% *}" "$code" "$size"
-done
+for what in refresh 'install no-such-package'; do run_manager $what; echo "$WHY"; done
 """
 
 
@@ -89,13 +85,13 @@ def test_a_manager_is_understood_in_any_language(
     """Through the script's own judgement, and by its refreshing of repositories that are well."""
     host = ready(distro)
     speak(host, translations)
-    *functions, _ = (resources.root() / "bootstrap.sh").read_text().splitlines()
+    *functions, _ = script.whole().splitlines()
     for language in LANGUAGES:
         env = {"LANGUAGE": language, "LC_ALL": "C.UTF-8"}
         command = "apt-get" if manager == "apt" else manager
         assert SAYS_MISSING[manager][language] in host.run([command, "install", "no-such-package"], env=env).output
-        script = "\n".join([*functions, "plain_environment", JUDGE])
-        done = host.run(["bash", "-c", script, "bash", manager], env=env)
+        lines = "\n".join([*functions, "plain_environment", JUDGE])
+        done = host.run(["bash", "-c", lines, "bash", manager], env=env)
         assert done.output.split() == ["ok", "missing"], (language, done.output)
 
 
@@ -126,6 +122,8 @@ def test_the_first_command_where_everything_is_set(ready: MakeReady, translation
         "UV_REQUIRE_HASHES": "1",
         "UV_PROJECT": "/nowhere",
         "PREFIX": "/nowhere",
+        "PHASE": "/nowhere",
+        "PRINT": "yes",
     }
     # far enough: an index of torch that does not answer
     done = driving.run(host, "--torch-index http://127.0.0.1:9/simple", env=bad)
