@@ -1,4 +1,4 @@
-"""An install that version 0.1.0 left is upgraded, reported and uninstalled; tests/compat/README.md says what is there."""
+"""An install that version 0.1.0 left is upgraded, reported and uninstalled (tests/compat/README.md says what it is)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.hosts import driving
 
 if TYPE_CHECKING:
     from tests.hosts.driving import MakeReady
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
 FILES = Path(__file__).resolve().parents[1] / "compat" / "files"
 
