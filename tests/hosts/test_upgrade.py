@@ -24,7 +24,7 @@ def test_an_old_install_is_upgraded_and_uninstalled(ready: MakeReady) -> None:
     """Its environment is gone; its marks, receipt, links, session and ledger are there."""
     host = ready("debian12")
     before = driving.listing(host)
-    prefix, home = host.up / "opt/charrnn", host.up / "root"
+    prefix, home = host.root / "opt/charrnn", host.root / "root"
     shutil.copytree(FILES / "install" / "state", prefix / "state")
     for name in ("receipt.json", "events.jsonl"):
         shutil.copy(FILES / "install" / name, prefix)
