@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 FILES = Path(__file__).resolve().parents[1] / "compat" / "files"
 
 
-def test_an_old_install_is_upgraded_and_uninstalled(ready: MakeReady) -> None:
+def test_an_old_install_is_upgraded_and_uninstalled(ready: MakeReady, tmp_path: Path) -> None:
     """Its environment is gone; its marks, receipt, links, session and ledger are there."""
     host = ready("debian12")
     before = driving.listing(host)
@@ -31,11 +31,12 @@ def test_an_old_install_is_upgraded_and_uninstalled(ready: MakeReady) -> None:
     for link in json.loads((prefix / "receipt.json").read_text())["links"]:
         host.run(f"ln -s /opt/charrnn/venv/bin/{Path(link).name} {link}")
     shutil.copytree(FILES / "install" / "home" / "charrnn", home / "charrnn")
-    with sqlite3.connect(home / "ledger.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
         connection.executescript((FILES / "install" / "ledger.sql").read_text())
     connection.close()
-    place = "/root/.local/state/charrnn-bootstrap"
-    assert host.run(f"mkdir -p {place} && mv /root/ledger.sqlite {place}/").exit_code == 0
+    state = home / ".local/state/charrnn-bootstrap"
+    state.mkdir(parents=True)
+    shutil.copy(tmp_path / "ledger.sqlite", state)
 
     upgraded = driving.run(host)
 
