@@ -101,7 +101,7 @@ TABLE
 
 # ---- the parts, which a checkout has beside this script and `make dist` and `launch` put here: begin
 parts=${BASH_SOURCE[0]:-/nowhere/-} # nothing that lies where one stands, where the script came through a pipe
-parts=$(dirname "$(readlink -f "$parts" 2>/dev/null || echo "$parts")")/bootstrap
+parts=$(readlink -f "$parts" 2>/dev/null || echo "$parts"); [[ $parts == */* ]] || parts=./$parts; parts=${parts%/*}/bootstrap
 for name in shell distros/detect packages/client packages/apt packages/dnf packages/pacman packages/zypper; do
     # shellcheck source=/dev/null
     . "$parts/$name.sh" 2>/dev/null || { echo "bootstrap.sh: its parts are missing: run it from a checkout, or serve what \`make dist URL=https://...\` makes" >&2; exit 2; }
@@ -501,7 +501,7 @@ begin() {
     [ -e "$PREFIX/receipt.json" ] || printf '{"status": "unfinished", "prefix": "%s"}\n' "$PREFIX" >"$PREFIX/receipt.json"
     LOG=$PREFIX/log/install-$(date -u +%Y%m%dT%H%M%SZ)-$$.log
     EVENTS=$PREFIX/events.jsonl
-    ANSWER=$PREFIX/state/answer
+    ANSWER=$PREFIX/log/answer
     : >"$EVENTS"
     : >"$ANSWER"
     event "$START" "$START_WALL" start install category mixed

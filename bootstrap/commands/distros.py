@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from bootstrap.distros.schema import Distro, Release
+    from bootstrap.packages.client import Request
 
 
 @click.group(invoke_without_command=True)
@@ -92,6 +94,15 @@ def _line(distro: Distro) -> tuple[str, ...]:
     return (distro.name, distro.title, row["manager"], shown, row["user"] or "-", row["billing"] or "-")
 
 
+def _printed(request: Request) -> list[str] | None:
+    """Return the commands as the package-manager client prints them; None where there is no bash to run it."""
+    try:
+        return request.commands()
+    except (OSError, subprocess.CalledProcessError):
+        click.echo("note: the commands are not shown: they are printed by bash, which does not run here", err=True)
+        return None
+
+
 def _details(release: Release, arch: str) -> dict[str, Any]:
     from bootstrap.distros import requirements
     from bootstrap.packages import nvidia
@@ -107,7 +118,7 @@ def _details(release: Release, arch: str) -> dict[str, Any]:
     required, optional = requirements.wanted(release, bare)
     python = release.python[0].packages if release.python else ()
     request = Request(release.manager, (*requirements.names(required.values()), *python), tuple(optional.values()))
-    driver = nvidia.plan(release.manager, release.nvidia, bare).commands() if release.nvidia else []
+    driver = _printed(nvidia.plan(release.manager, release.nvidia, bare)) if release.nvidia else []
     image = release.ec2.image if release.ec2 else None
     return {
         "name": release.name,
@@ -121,9 +132,9 @@ def _details(release: Release, arch: str) -> dict[str, Any]:
         ]
         + [f"else a Python {release.managed_python} that uv brings (from GitHub; planned, not proven)"],
         "packages_by_need": {need: list(names) or None for need, names in release.packages.items()},
-        "commands_on_a_bare_host": request.commands(),
+        "commands_on_a_bare_host": _printed(request),
         "waits_at_first_boot": list(release.first_boot),
-        "nvidia_driver": driver[1:],
+        "nvidia_driver": driver[1:] if driver else driver,
         "ec2": {
             "user": release.ec2.user,
             "owner": image.owner,

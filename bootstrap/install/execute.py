@@ -68,7 +68,7 @@ def look(prefix: Prefix) -> Present:
 
 def earlier(prefix: Prefix) -> Answer:
     """Return what came of the packages that bootstrap.sh asked for in this run."""
-    return Answer.read((prefix.state / "answer").read_text().splitlines() if (prefix.state / "answer").exists() else ())
+    return Answer.read((prefix.log / "answer").read_text().splitlines() if (prefix.log / "answer").exists() else ())
 
 
 @dataclass(slots=True)
@@ -365,7 +365,7 @@ def _lines(path: Path) -> list[str]:
 def tidy(prefix: Prefix) -> None:
     """Remove what was only needed on the way, and use the system's folder for temporary files again."""
     os.environ.pop("TMPDIR", None)
-    (prefix.state / "answer").unlink(missing_ok=True)
+    (prefix.log / "answer").unlink(missing_ok=True)
     tempfile.tempdir = None
     shutil.rmtree(prefix.cache, ignore_errors=True)
     shutil.rmtree(prefix.tmp, ignore_errors=True)

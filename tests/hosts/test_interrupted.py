@@ -69,8 +69,8 @@ def test_a_disk_that_fills_up_during_torch_ends_in_one_line(ready: MakeReady) ->
     filled = threading.Event()
 
     def fill(line: str) -> None:
-        # the row of the project is the last before torch; what is left then is not enough for it
-        if line.startswith("  project"):
+        # the warning of the tools is the last before torch; what is left then is not enough for it
+        if "warning: gcc: " in line:
             host.run("fallocate -l $(($(df --output=avail -k / | tail -n 1) - 300000))K /var/filler")
             filled.set()
 

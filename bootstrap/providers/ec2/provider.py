@@ -23,6 +23,7 @@ from bootstrap.providers.ec2 import plan as ec2_plan
 from bootstrap.providers.ec2 import schedule as order
 from bootstrap.providers.ec2 import user_data as userdata
 from bootstrap.providers.ec2.api import Aws, AwsError
+from bootstrap.providers.ec2.journal import LedgerJournal
 from bootstrap.providers.ec2.prices import BURSTABLE
 
 if TYPE_CHECKING:
@@ -384,19 +385,6 @@ def machine_of(one: teardown.Found) -> Machine:
     }
     address = raw.get("PublicIpAddress") or raw.get("PrivateIpAddress")
     return Machine(one.run, one.name, one.tags.get(tags.DISTRO, ""), one.id, one.state, address, None, reason, facts)
-
-
-class LedgerJournal:
-    """The ledger as a provider's `Journal`."""
-
-    def __init__(self, ledger: Ledger, run_id: str) -> None:
-        self._ledger, self._run_id = ledger, run_id
-
-    def intent(self, action: str, parameters: dict[str, Any], token: str | None) -> int:
-        return self._ledger.record_intent(self._run_id, action, parameters, token)
-
-    def outcome(self, number: int, result: Any = None, error: str | None = None) -> None:
-        self._ledger.record_outcome(number, result, error)
 
 
 def provider(request: Request, ledger: Ledger | None, settle: float) -> Ec2Provider:

@@ -279,12 +279,12 @@ def network_scaled(config: ModelConfig, factor: float) -> CharRNN:
     return model
 
 
-def test_one_window_has_one_way_back() -> None:
+def test_one_window_has_one_backward_pass() -> None:
     model = network(ModelConfig(9, hidden_size=16))
     model.stack = make("compiled", "fp32")
     loss, _ = model.loss(*window(model.config, 2, 3))
     loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
-    with pytest.raises(RuntimeError, match="one backward only"):
+    with pytest.raises(RuntimeError, match="backward pass needs only once"):
         loss.backward()  # type: ignore[no-untyped-call]
 
 
