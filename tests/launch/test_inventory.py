@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from bootstrap.hosts.ssh import SSHHost, Timeouts
 from bootstrap.providers.ec2 import keys
 from bootstrap.providers.inventory import load
 from bootstrap.yamlfile import YamlError
+from tests.lab.fixtures import unique_address
 from tests.launch.conftest import COMMAND, ECHO, at_home, with_config
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.lab
-
-INNER = "127.213.5.5"
-_numbers = itertools.count(os.getpid() % 250)
 
 
 @dataclass
@@ -71,23 +67,23 @@ class Site:
 
 @pytest.fixture
 def site(host: MakeHost, tmp_path: Path) -> Iterator[Site]:
-    number = next(_numbers)
-    name, net = f"charrnn-{os.getpid()}-{number}", f"10.213.{number % 254}"
+    here, there = (f"10{unique_address()[3:]}" for _ in range(2))
+    name = link = f"cr-{there.partition('.')[2]}"  # a link's name has 15 letters at most
 
     def ip(*words: str) -> None:
         subprocess.run(["ip", *words], check=True, capture_output=True)
 
     ip("netns", "add", name)
     try:
-        ip("link", "add", f"cr{number}", "type", "veth", "peer", "name", "outside", "netns", name)
-        ip("addr", "add", f"{net}.1/30", "dev", f"cr{number}")
-        ip("link", "set", f"cr{number}", "up")
-        ip("-n", name, "addr", "add", f"{net}.2/30", "dev", "outside")
-        for link in ("outside", "lo"):
-            ip("-n", name, "link", "set", link, "up")
+        ip("link", "add", link, "type", "veth", "peer", "name", "outside", "netns", name)
+        ip("addr", "add", here, "peer", there, "dev", link)
+        ip("link", "set", link, "up")
+        ip("-n", name, "addr", "add", there, "peer", here, "dev", "outside")
+        for each in ("outside", "lo"):
+            ip("-n", name, "link", "set", each, "up")
         one, other = keys.make(), keys.make()
-        bastion = host("sles15", addr=f"{net}.2", netns=name, host_key=one.private)
-        inner = host("rhel9", addr=INNER, netns=name, host_key=other.private)
+        bastion = host("sles15", addr=there, netns=name, host_key=one.private)
+        inner = host("rhel9", netns=name, host_key=other.private)
         yield Site(bastion, inner, one.public, other.public, tmp_path)
         inner.stop()
         bastion.stop()
@@ -97,7 +93,7 @@ def site(host: MakeHost, tmp_path: Path) -> Iterator[Site]:
 
 def test_through_a_bastion(site: Site, ssh_key: Path) -> None:
     """One good host behind a bastion; and all that can be wrong on the way has its own words, and names the hop."""
-    way = {"address": INNER, "user": site.inner.user, "host_key": site.inner_key}
+    way = {"address": site.inner.addr, "user": site.inner.user, "host_key": site.inner_key}
     jump = f"{site.bastion.user}@{site.bastion.addr}"
     site.known(f"{site.bastion.addr} {site.bastion_key}")
     hosts = {
@@ -126,7 +122,8 @@ def test_a_bastion_that_is_not_known_is_refused(site: Site, ssh_key: Path, known
         site.known(f"{site.bastion.addr} {keys.make().public}")
     jump = f"{site.bastion.user}@{site.bastion.addr}"
     _, failures = site.launch(
-        {"inner": {"address": INNER, "user": site.inner.user, "host_key": site.inner_key, "jump": jump}}, ssh_key
+        {"inner": {"address": site.inner.addr, "user": site.inner.user, "host_key": site.inner_key, "jump": jump}},
+        ssh_key,
     )
     assert failures["inner"]["class"] == "host-key"
     assert site.bastion.addr in failures["inner"]["message"]
@@ -134,10 +131,10 @@ def test_a_bastion_that_is_not_known_is_refused(site: Site, ssh_key: Path, known
 
 def test_the_users_own_configuration_says_the_way(site: Site, ssh_key: Path) -> None:
     """As `ssh inner` would go: names, users, keys and the jump are in ~/.ssh/config, host keys in known_hosts."""
-    site.known(f"{site.bastion.addr} {site.bastion_key}", f"{INNER} {site.inner_key}")
+    site.known(f"{site.bastion.addr} {site.bastion_key}", f"{site.inner.addr} {site.inner_key}")
     (site.home / ".ssh" / "config").write_text(
         f"Host door\n  HostName {site.bastion.addr}\n  User {site.bastion.user}\n"
-        f"Host inner\n  HostName {INNER}\n  User {site.inner.user}\n"
+        f"Host inner\n  HostName {site.inner.addr}\n  User {site.inner.user}\n"
         f"Host *\n  IdentityFile {ssh_key}\n  ProxyJump door\n"
     )
     done, failures = site.launch({"inner": {}, "lost": {"address": "inner", "host_key": keys.make().public}}, None)
@@ -149,17 +146,17 @@ def test_the_users_own_configuration_says_the_way(site: Site, ssh_key: Path) -> 
 def test_jumps_are_visited_in_their_order(site: Site, ssh_key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the bastion to the inner host, and from there to its own sshd again: the other order leads nowhere."""
     with_config(site.home, monkeypatch)
-    site.known(f"{site.bastion.addr} {site.bastion_key}", f"{INNER} {site.inner_key}")
+    site.known(f"{site.bastion.addr} {site.bastion_key}", f"{site.inner.addr} {site.inner_key}")
     (site.home / ".ssh" / "config").write_text(
-        f"UserKnownHostsFile {site.home}/.ssh/known_hosts\nHost again\n  HostName {INNER}\n"
+        f"UserKnownHostsFile {site.home}/.ssh/known_hosts\nHost again\n  HostName {site.inner.addr}\n"
     )
     jump = f"{site.bastion.user}@{site.bastion.addr},{site.inner.user}@again"
-    target = Target(INNER, site.inner.user, 22, ssh_key, (site.inner_key,), jump, own_config=True)
+    target = Target(site.inner.addr, site.inner.user, 22, ssh_key, (site.inner_key,), jump, own_config=True)
     there = SSHHost("inner", target, timeouts=Timeouts(first=5, login=0))
     assert there.run(["id", "-un"]).stdout == f"{site.inner.user}\n"
     there.close()
     hops = [hop.host for hop in connecting.hops(connecting.connection(target, 5))]
-    assert hops == [INNER, INNER, site.bastion.addr]
+    assert hops == [site.inner.addr, site.inner.addr, site.bastion.addr]
 
 
 def test_a_user_in_the_address_and_beside_it_is_no_bug(lab: None, ssh_key: Path) -> None:
